@@ -1,0 +1,115 @@
+"""Every error that rtvoice raises by itself.
+
+The tree::
+
+    RtvoiceError
+    ├── ConfigurationError (ValueError)        a setting that cannot work
+    │   └── MissingCredentialsError (RuntimeError)   no API key, endpoint or deployment was found
+    ├── AgentStateError (RuntimeError)         a call that does not fit the agent's state, such as a second run()
+    ├── AudioDeviceError                       a microphone or loudspeaker cannot be used
+    │   └── AudioExtraMissingError (ImportError)     rtvoice[audio] or PortAudio is not installed
+    ├── SessionError                           the connection to the Realtime server
+    │   ├── ConnectionFailed                   it could not be opened
+    │   ├── AuthenticationFailed               the server refused the credentials
+    │   └── SessionLost                        it ended although nobody asked
+    ├── ServerError                            the server refused a request or a setting
+    ├── ToolError                              tools
+    │   ├── ToolDefinitionError (ValueError)         a function that cannot be registered
+    │   ├── UnknownToolError (KeyError)              no tool has that name
+    │   ├── ToolArgumentsError (ValueError)          arguments that do not fit the function
+    │   └── InjectionError (ValueError)              nothing to put into an ``Inject[...]`` parameter
+    └── SupervisorError                        the supervisor's language model failed
+
+Where users of rtvoice 0.7 caught a builtin (``ValueError``, ``RuntimeError``, ``ImportError``,
+``KeyError``) the class inherits it, so their ``except`` clauses keep working.
+"""
+
+
+class RtvoiceError(Exception):
+    """Base of all errors raised by rtvoice."""
+
+
+class ConfigurationError(RtvoiceError, ValueError):
+    """A setting has a value that can never work; the message says which are possible."""
+
+
+class MissingCredentialsError(ConfigurationError, RuntimeError):
+    """An API key, endpoint or deployment is neither given nor set in the environment."""
+
+
+class AgentStateError(RtvoiceError, RuntimeError):
+    """The agent is in a state in which this call makes no sense, for example a second ``run()``."""
+
+
+class AudioDeviceError(RtvoiceError):
+    """A microphone or loudspeaker cannot be opened, or stopped working."""
+
+
+class AudioExtraMissingError(AudioDeviceError, ImportError):
+    """``sounddevice`` or the PortAudio library behind it is not installed."""
+
+
+class SessionError(RtvoiceError):
+    """The connection to the Realtime server failed.
+
+    Attributes:
+        code: The server's error code (``"invalid_api_key"``), when it gave one.
+        close_code: The WebSocket close code, or the HTTP status if the upgrade was refused.
+    """
+
+    def __init__(self, message: str, *, code: str | None = None, close_code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.close_code = close_code
+
+
+class ConnectionFailed(SessionError):  # noqa: N818 - reads as what happened: "except ConnectionFailed"
+    """The connection could not be opened: network, address, TLS, proxy, or the server refused it."""
+
+
+class AuthenticationFailed(SessionError):  # noqa: N818 - see ConnectionFailed
+    """The server does not accept the key or token, or the account has no credit or access."""
+
+
+class SessionLost(SessionError):  # noqa: N818 - see ConnectionFailed
+    """The connection ended while the conversation was running."""
+
+
+class ServerError(RtvoiceError):
+    """The server refused a request.
+
+    Attributes:
+        code: The server's error code, when it gave one.
+    """
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ToolError(RtvoiceError):
+    """Base of the errors around tools."""
+
+
+class ToolDefinitionError(ToolError, ValueError):
+    """A function cannot be registered as a tool; the message names it and says how to mend it."""
+
+
+class UnknownToolError(ToolError, KeyError):
+    """No tool is registered under that name."""
+
+    def __str__(self) -> str:
+        """Return the sentence itself: ``KeyError`` would put it in quotes."""
+        return Exception.__str__(self)
+
+
+class ToolArgumentsError(ToolError, ValueError):
+    """The arguments do not fit the tool; the message is written for whoever made the call."""
+
+
+class InjectionError(ToolError, ValueError):
+    """There is nothing of the wanted type to put into an ``Inject[...]`` parameter."""
+
+
+class SupervisorError(RtvoiceError):
+    """The supervisor's language model raised; the cause is chained."""
