@@ -1,3 +1,98 @@
-"""rtvoice."""
+"""Real-time voice agents over the OpenAI Realtime API.
 
-__version__ = "0.1.0"
+    import asyncio
+    from rtvoice import RealtimeAgent
+
+    asyncio.run(RealtimeAgent(instructions="You are a helpful assistant.").run())
+
+Every public name can be imported from here; what is heavy loads when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+__version__: Final = "0.1.0"
+
+if TYPE_CHECKING:
+    from rtvoice.agent import RealtimeAgent
+    from rtvoice.agent.result import AgentResult
+    from rtvoice.events.facts import AgentError
+    from rtvoice.listener import AgentListener
+    from rtvoice.realtime import AzureOpenAIProvider, OpenAIProvider, RealtimeProvider
+    from rtvoice.settings import (
+        AssistantVoice,
+        ConversationSeed,
+        NoiseReduction,
+        OutputModality,
+        RealtimeModel,
+        SeedMessage,
+        SemanticEagerness,
+        SemanticVAD,
+        ServerVAD,
+        TranscriptionModel,
+        TurnDetection,
+    )
+    from rtvoice.supervisor import Supervisor
+    from rtvoice.tools import Inject, ToolContext, Tools
+
+_HOMES: Final = {
+    "rtvoice.agent": ("RealtimeAgent",),
+    "rtvoice.agent.result": ("AgentResult",),
+    "rtvoice.events.facts": ("AgentError",),
+    "rtvoice.listener": ("AgentListener",),
+    "rtvoice.realtime": ("AzureOpenAIProvider", "OpenAIProvider", "RealtimeProvider"),
+    "rtvoice.settings": (
+        "AssistantVoice",
+        "ConversationSeed",
+        "NoiseReduction",
+        "OutputModality",
+        "RealtimeModel",
+        "SeedMessage",
+        "SemanticEagerness",
+        "SemanticVAD",
+        "ServerVAD",
+        "TranscriptionModel",
+        "TurnDetection",
+    ),
+    "rtvoice.supervisor": ("Supervisor",),
+    "rtvoice.tools": ("Inject", "ToolContext", "Tools"),
+}
+_HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AgentError",
+    "AgentListener",
+    "AgentResult",
+    "AssistantVoice",
+    "AzureOpenAIProvider",
+    "ConversationSeed",
+    "Inject",
+    "NoiseReduction",
+    "OpenAIProvider",
+    "OutputModality",
+    "RealtimeAgent",
+    "RealtimeModel",
+    "RealtimeProvider",
+    "SeedMessage",
+    "SemanticEagerness",
+    "SemanticVAD",
+    "ServerVAD",
+    "Supervisor",
+    "ToolContext",
+    "Tools",
+    "TranscriptionModel",
+    "TurnDetection",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'rtvoice' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

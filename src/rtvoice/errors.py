@@ -9,7 +9,7 @@ The tree::
     ├── AudioDeviceError                       a microphone or loudspeaker cannot be used
     │   └── AudioExtraMissingError (ImportError)     rtvoice[audio] or PortAudio is not installed
     ├── SessionError                           the connection to the Realtime server
-    │   ├── ConnectionFailed                   it could not be opened
+    │   ├── ConnectionFailed (ConnectionError)  it could not be opened
     │   ├── AuthenticationFailed               the server refused the credentials
     │   └── SessionLost                        it ended although nobody asked
     ├── ServerError                            the server refused a request or a setting
@@ -17,7 +17,9 @@ The tree::
     │   ├── ToolDefinitionError (ValueError)         a function that cannot be registered
     │   ├── UnknownToolError (KeyError)              no tool has that name
     │   ├── ToolArgumentsError (ValueError)          arguments that do not fit the function
-    │   └── InjectionError (ValueError)              nothing to put into an ``Inject[...]`` parameter
+    │   ├── InjectionError (ValueError)              nothing to put into an ``Inject[...]`` parameter
+    │   └── ToolFeedbackError                        raised by your tool: its message is what the model reads
+    ├── ChatCompletionError                    a language model answered, but with nothing usable
     └── SupervisorError                        the supervisor's language model failed
 
 Where users of rtvoice 0.7 caught a builtin (``ValueError``, ``RuntimeError``, ``ImportError``,
@@ -63,7 +65,7 @@ class SessionError(RtvoiceError):
         self.close_code = close_code
 
 
-class ConnectionFailed(SessionError):  # noqa: N818 - reads as what happened: "except ConnectionFailed"
+class ConnectionFailed(SessionError, ConnectionError):  # noqa: N818 - reads as what happened: "except ConnectionFailed"
     """The connection could not be opened: network, address, TLS, proxy, or the server refused it."""
 
 
@@ -109,6 +111,14 @@ class ToolArgumentsError(ToolError, ValueError):
 
 class InjectionError(ToolError, ValueError):
     """There is nothing of the wanted type to put into an ``Inject[...]`` parameter."""
+
+
+class ToolFeedbackError(ToolError):
+    """Raised by a user's tool to tell the model something: exactly this message becomes the tool's output."""
+
+
+class ChatCompletionError(RtvoiceError):
+    """A language model answered, but it refused, was cut off, or did not give what was asked for."""
 
 
 class SupervisorError(RtvoiceError):

@@ -1,1 +1,6 @@
-"""."""
+"""The agent: composes the parts and runs them."""
+
+from rtvoice.agent.agent import RealtimeAgent
+from rtvoice.listener import AgentListener
+
+__all__ = ["AgentListener", "RealtimeAgent"]

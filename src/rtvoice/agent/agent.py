@@ -1,0 +1,330 @@
+"""RealtimeAgent: puts the parts together and runs one conversation."""
+
+import asyncio
+import logging
+from contextvars import ContextVar
+from enum import Enum, auto
+from pathlib import Path
+from typing import Final, Generic, TypeVar
+
+from rtvoice.agent import checks
+from rtvoice.agent.interrupt_signal import graceful_interrupt
+from rtvoice.agent.parts import Parts
+from rtvoice.agent.result import AgentResult
+from rtvoice.audio import AudioInputDevice, AudioOutputDevice, MicrophoneInput, SpeakerOutput
+from rtvoice.conversation import ConversationHistory
+from rtvoice.errors import AgentStateError, ConfigurationError
+from rtvoice.events import (
+    CommitUserTurnCommand,
+    EventBus,
+    InterruptCommand,
+    SendMessageCommand,
+    StopAgentCommand,
+    UpdateSpeechSpeedCommand,
+)
+from rtvoice.listener import AgentListener
+from rtvoice.realtime import AzureOpenAIProvider, OpenAIProvider, RealtimeProvider
+from rtvoice.realtime.client_events import SessionConfig
+from rtvoice.settings import (
+    AssistantVoice,
+    ConversationSeed,
+    NoiseReduction,
+    OutputModality,
+    RealtimeModel,
+    TranscriptionModel,
+    TurnDetection,
+)
+from rtvoice.tools import ToolContext, Tools
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class _Default(Enum):
+    VALUE = auto()
+
+
+DEFAULT: Final = _Default.VALUE
+"""Stands for "not given" where ``None`` has a meaning of its own."""
+
+
+class _State(Enum):
+    NEW = auto()
+    RUNNING = auto()
+    FINISHED = auto()
+
+
+_inside: ContextVar[frozenset[int]] = ContextVar("rtvoice_inside", default=frozenset())
+"""The agents within whose tasks the current code runs."""
+
+
+class RealtimeAgent(Generic[T]):
+    """A voice agent: it listens, answers, can be interrupted, and calls tools.
+
+    An agent holds one conversation: make a new one for the next. Making it does no I/O and needs no
+    running event loop.
+
+    Args:
+        instructions: Who the assistant is and how it behaves.
+        model: The speech-to-speech model; any name passes.
+        voice: The assistant's voice; any name passes.
+        speech_speed: 0.25 to 1.5; other values are clipped with a warning.
+        transcription_model: Writes down what the user says; ``None`` switches that off. Default:
+            ``gpt-transcribe``, with Azure ``whisper-1`` (there it is the name of a deployment).
+        output_modalities: ``["audio"]``, ``["text"]``, or both: audio, with the text as deltas.
+        noise_reduction: The server's noise reduction; ``None`` for none.
+        turn_detection: How the server knows that the user has finished; default ``SemanticVAD()``.
+        tools: What the model may call. The agent works on a copy.
+        audio_input: Where the user is heard; default ``MicrophoneInput()``.
+        audio_output: Where the assistant is heard; default ``SpeakerOutput()``.
+        context: An object of yours that tools receive as ``Inject[YourType]``.
+        listener: Receives callbacks; see `AgentListener`.
+        conversation_seed: A conversation that counts as already held.
+        inactivity_timeout_seconds: Stop when nobody has spoken for so long; needs the next one.
+        inactivity_timeout_enabled: Switches the timeout on.
+        recording_path: Record the session: ``.wav`` stereo (left user, right assistant), any other
+            suffix raw mono PCM16 at 24 kHz.
+        provider: The service to talk to; default `OpenAIProvider`.
+        api_key: OpenAI's key, instead of ``provider``; default the variable ``OPENAI_API_KEY``.
+
+    Raises:
+        ConfigurationError: A value can never work. It is a ``ValueError``.
+        MissingCredentialsError: There is no API key. It is a ``RuntimeError``.
+        TypeError: A value has the wrong type.
+    """
+
+    def __init__(
+        self,
+        *,
+        instructions: str = "",
+        model: RealtimeModel | str = RealtimeModel.GPT_REALTIME_2_1_MINI,
+        voice: AssistantVoice | str = AssistantVoice.MARIN,
+        speech_speed: float = 1.0,
+        transcription_model: TranscriptionModel | str | _Default | None = DEFAULT,
+        output_modalities: list[OutputModality] | None = None,
+        noise_reduction: NoiseReduction | str | None = NoiseReduction.FAR_FIELD,
+        turn_detection: TurnDetection | None = None,
+        tools: Tools | None = None,
+        audio_input: AudioInputDevice | None = None,
+        audio_output: AudioOutputDevice | None = None,
+        context: T | None = None,
+        listener: AgentListener | None = None,
+        conversation_seed: ConversationSeed | None = None,
+        inactivity_timeout_seconds: float | None = None,
+        inactivity_timeout_enabled: bool = False,
+        recording_path: str | Path | None = None,
+        provider: RealtimeProvider | None = None,
+        api_key: str | None = None,
+    ) -> None:
+        self._provider = _provider(provider, api_key)
+        self._speed = checks.speed(speech_speed)
+        self._model = checks.model(model)
+        self._voice = checks.voice(voice)
+        self._instructions = checks.instance("instructions", instructions, str)
+        self._transcription_model = _transcription_model(transcription_model, self._provider)
+        self._modalities = checks.modalities(output_modalities)
+        self._noise_reduction = checks.noise_reduction(noise_reduction)
+        self._turn_detection = checks.turn_detection(turn_detection)
+        self._seed = None
+        if conversation_seed is not None:
+            self._seed = checks.instance("conversation_seed", conversation_seed, ConversationSeed)
+        self._inactivity_s = checks.inactivity(inactivity_timeout_seconds, enabled=inactivity_timeout_enabled)
+        self._recording_path = Path(recording_path) if recording_path else None
+        self._input = checks.device(
+            "audio_input", audio_input or MicrophoneInput(), ("start", "stop", "stream_chunks", "is_active")
+        )
+        self._output = checks.device(
+            "audio_output",
+            audio_output or SpeakerOutput(),
+            ("start", "stop", "play_chunk", "clear_buffer", "is_playing"),
+        )
+        self._listener: AgentListener = listener if listener is not None else AgentListener()
+        self._bus = EventBus()
+        self._history = ConversationHistory(seed=self._seed.messages if self._seed else ())
+        self._tools = checks.instance("tools", tools, Tools).clone() if tools is not None else Tools()
+        self._tools.set_context(ToolContext(event_bus=self._bus, context=context, conversation_history=self._history))
+        self._warn_of_unresolved_injections()
+        if listener is not None:
+            checks.warn_of_idle_hooks(
+                listener,
+                inactivity_on=self._inactivity_s is not None,
+                has_supervisor=False,
+                has_text="text" in self._modalities,
+            )
+        self._state = _State.NEW
+        self._finished = asyncio.Event()
+        self._parts: Parts | None = None
+
+    # --- the conversation ---
+
+    async def run(self) -> AgentResult:
+        """Hold the conversation until it ends.
+
+        It ends by `stop`, by Ctrl+C, by the inactivity timeout, and when the server closes it. Whatever
+        happens, socket, devices, tasks and recording are closed before this returns or raises.
+
+        Returns:
+            What was said.
+
+        Raises:
+            ConnectionFailed: The server could not be reached.
+            AuthenticationFailed: It refused the credentials.
+            ServerError: It refused the settings.
+            AgentStateError: This agent has run before.
+            Exception: Whatever an audio device raises when it is opened.
+        """
+        if self._state is not _State.NEW:
+            raise AgentStateError("An agent holds one conversation: make a new RealtimeAgent for the next")
+        self._state = _State.RUNNING
+        token = _inside.set(_inside.get() | {id(self)})
+        try:
+            with graceful_interrupt(lambda: self._request_stop("Ctrl+C was pressed")):
+                return await self._hold_conversation()
+        finally:
+            _inside.reset(token)
+            self._state = _State.FINISHED
+            self._finished.set()
+
+    async def start(self) -> AgentResult:
+        """Do the same as `run`."""
+        return await self.run()
+
+    async def stop(self) -> None:
+        """End the conversation; may be called from anywhere in the event loop, and more than once.
+
+        From outside it returns when everything is closed and ``on_agent_stopped`` is done. From a tool,
+        a listener callback, an event handler or a device it only asks for the end and returns at once.
+        """
+        if self._state is _State.NEW:
+            self._state = _State.FINISHED
+            await self._make_parts().hooks.stopped()
+            self._finished.set()
+            return
+        if self._state is _State.RUNNING:
+            self._request_stop("stop() was called")
+            if id(self) not in _inside.get():
+                await self._finished.wait()
+
+    async def interrupt(self) -> None:
+        """Silence the assistant, as if the user had spoken."""
+        if self._is_connected("interrupt"):
+            self._bus.publish(InterruptCommand())
+
+    async def send_message(self, text: str) -> None:
+        """Add a message of the user in writing; the assistant answers it."""
+        if self._is_connected("send_message"):
+            self._bus.publish(SendMessageCommand(text=checks.instance("text", text, str)))
+
+    async def send_image(self, image_data_url: str, text: str = "") -> None:
+        """Show the assistant an image; it answers.
+
+        Args:
+            image_data_url: A data URL (``data:image/png;base64,…``) or an https URL.
+            text: What to say about it; empty for nothing.
+        """
+        url = checks.instance("image_data_url", image_data_url, str)
+        if not url.startswith(("data:image/", "https://", "http://")):
+            raise ConfigurationError("image_data_url must be a data:image/… URL or an https URL")
+        if self._is_connected("send_image"):
+            self._bus.publish(SendMessageCommand(text=text, image_url=url))
+
+    async def commit_user_turn(self) -> None:
+        """End the user's turn by hand."""
+        if self._is_connected("commit_user_turn"):
+            self._bus.publish(CommitUserTurnCommand())
+
+    async def set_speech_speed(self, speed: float) -> None:
+        """Let the assistant speak faster or slower from its next response on.
+
+        Args:
+            speed: 0.25 to 1.5; other values are clipped with a warning.
+        """
+        self._speed = checks.speed(speed)
+        self._bus.publish(UpdateSpeechSpeedCommand(self._speed))
+
+    @property
+    def event_bus(self) -> EventBus:
+        """The agent's bus; ``subscribe`` to follow events that have no callback."""
+        return self._bus
+
+    @property
+    def history(self) -> ConversationHistory:
+        """The conversation so far, seeds included."""
+        return self._history
+
+    # --- one run ---
+
+    async def _hold_conversation(self) -> AgentResult:
+        parts = self._parts = self._make_parts()
+        try:
+            failure = await parts.conduct()
+        finally:
+            self._parts = None
+        if failure is not None:
+            raise failure
+        return AgentResult(turns=self._history.spoken_turns, recording_path=parts.recording_path)
+
+    def _make_parts(self) -> Parts:
+        config = SessionConfig(
+            model=self._model,
+            instructions=self._instructions,
+            voice=self._voice,
+            speech_speed=self._speed,
+            modalities=self._modalities,
+            transcription_model=self._transcription_model,
+            noise_reduction=self._noise_reduction,
+            turn_detection=self._turn_detection,
+            tools=self._tools.realtime_schema(),
+            seed=self._seed,
+        )
+        return Parts(
+            self._bus,
+            provider=self._provider,
+            config=config,
+            audio_input=self._input,
+            audio_output=self._output,
+            tools=self._tools,
+            history=self._history,
+            listener=self._listener,
+            inactivity_s=self._inactivity_s,
+            recording_path=self._recording_path,
+        )
+
+    def _request_stop(self, reason: str) -> None:
+        self._bus.publish(StopAgentCommand(reason=reason))
+
+    def _is_connected(self, what: str) -> bool:
+        if self._parts is not None and self._parts.connected:
+            return True
+        logger.warning("%s() does nothing: the agent is not connected", what)
+        return False
+
+    def _warn_of_unresolved_injections(self) -> None:
+        for missing in self._tools.unresolved_injections():
+            logger.warning(
+                "Tool %r wants %s injected as %r, but the agent has no such object: pass it as context=",
+                missing.tool,
+                missing.type,
+                missing.parameter,
+            )
+
+
+def _provider(provider: RealtimeProvider | None, api_key: str | None) -> RealtimeProvider:
+    if provider is None:
+        return OpenAIProvider(api_key=api_key)
+    if api_key is not None:
+        raise ConfigurationError("Give either provider= or api_key=, not both: a provider brings its own key")
+    for method in ("build_url", "build_headers"):
+        if not callable(getattr(provider, method, None)):
+            raise TypeError(f"provider must be a RealtimeProvider: {type(provider).__name__} lacks {method}()")
+    return provider
+
+
+def _transcription_model(value: str | _Default | None, provider: RealtimeProvider) -> str | None:
+    if isinstance(value, _Default):
+        azure = isinstance(provider, AzureOpenAIProvider)
+        return str(TranscriptionModel.WHISPER_1 if azure else TranscriptionModel.GPT_TRANSCRIBE)
+    name = checks.transcription_model(value)
+    checks.warn_of_transcription_shutdown(name)
+    return name

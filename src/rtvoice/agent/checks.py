@@ -1,0 +1,173 @@
+"""Checks of what the user gave to `RealtimeAgent`: wrong values fail here, never later."""
+
+import logging
+from collections.abc import Mapping
+from typing import Final, TypeVar, get_args
+
+from rtvoice.errors import ConfigurationError
+from rtvoice.listener import AgentListener
+from rtvoice.settings import (
+    AssistantVoice,
+    NoiseReduction,
+    OutputModality,
+    RealtimeModel,
+    SemanticVAD,
+    ServerVAD,
+    TranscriptionModel,
+    TurnDetection,
+)
+
+logger = logging.getLogger(__name__)
+
+V = TypeVar("V")
+
+MIN_SPEED: Final = 0.25
+MAX_SPEED: Final = 1.5
+
+_SHUTDOWNS: Final[Mapping[str, tuple[str, str]]] = {
+    # name: (date, successor), as announced by OpenAI up to November 2026
+    RealtimeModel.GPT_REALTIME: ("2027-01-20", RealtimeModel.GPT_REALTIME_2_1),
+    RealtimeModel.GPT_REALTIME_MINI: ("2027-01-20", RealtimeModel.GPT_REALTIME_2_1_MINI),
+    TranscriptionModel.WHISPER_1: ("2027-02-26", TranscriptionModel.GPT_TRANSCRIBE),
+    TranscriptionModel.GPT_4O_TRANSCRIBE: ("2027-02-26", TranscriptionModel.GPT_TRANSCRIBE),
+    TranscriptionModel.GPT_4O_MINI_TRANSCRIBE: ("2027-02-26", TranscriptionModel.GPT_TRANSCRIBE),
+}
+_SPEECH_ONLY_VOICES: Final = frozenset({AssistantVoice.FABLE, AssistantVoice.ONYX, AssistantVoice.NOVA})
+
+
+def instance(name: str, value: object, kind: type[V] | tuple[type[V], ...]) -> V:
+    """Return the value if it has the right type.
+
+    Raises:
+        TypeError: It has not.
+    """
+    if isinstance(value, bool) or not isinstance(value, kind):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        expected = " or ".join(k.__name__ for k in kinds)
+        raise TypeError(f"{name} must be a {expected}, not {type(value).__name__}")
+    return value
+
+
+def device(name: str, value: V, members: tuple[str, ...]) -> V:
+    """Return the device if it has what every device has; a base class is not asked for."""
+    missing = [member for member in members if not hasattr(type(value), member) and not hasattr(value, member)]
+    if missing:
+        raise TypeError(f"{name} is not an audio device: {type(value).__name__} lacks {', '.join(missing)}")
+    return value
+
+
+def model(value: str) -> str:
+    """Return the model's name; unknown names pass, dying ones are warned about."""
+    name = str(instance("model", value, str))
+    if not name:
+        raise ConfigurationError("model must not be empty")
+    _warn_of_shutdown("model", name)
+    return name
+
+
+def transcription_model(value: str | None) -> str | None:
+    """Return the transcription model's name, ``None`` for no transcription."""
+    if value is None:
+        return None
+    name = str(instance("transcription_model", value, str))
+    if not name:
+        raise ConfigurationError("transcription_model must not be empty; None switches transcription off")
+    return name
+
+
+def _warn_of_shutdown(parameter: str, name: str) -> None:
+    if name in _SHUTDOWNS:
+        date, successor = _SHUTDOWNS[name]
+        logger.warning("%s=%r is shut down by OpenAI on %s: use %r", parameter, name, date, str(successor))
+
+
+def warn_of_transcription_shutdown(name: str | None) -> None:
+    """Warn of a transcription model that the user chose and that is about to go."""
+    if name is not None:
+        _warn_of_shutdown("transcription_model", name)
+
+
+def voice(value: str) -> str:
+    """Return the voice's name; unknown names pass."""
+    name = str(instance("voice", value, str))
+    if not name:
+        raise ConfigurationError("voice must not be empty")
+    if name in _SPEECH_ONLY_VOICES:
+        logger.warning("The voice %r is not in the Realtime API's list: the server may refuse the session", name)
+    return name
+
+
+def speed(value: float) -> float:
+    """Return the speech speed, clipped to what the API takes."""
+    given = float(instance("speech_speed", value, (int, float)))
+    clipped = min(max(given, MIN_SPEED), MAX_SPEED)
+    if clipped != given:  # also when it is not a number
+        clipped = clipped if clipped == clipped else 1.0
+        logger.warning("speech_speed=%s is outside %s to %s: using %s", given, MIN_SPEED, MAX_SPEED, clipped)
+    return clipped
+
+
+def modalities(value: list[OutputModality] | None) -> tuple[OutputModality, ...]:
+    """Return the modalities in order and without repetition; none means audio."""
+    if isinstance(value, str):
+        raise TypeError(f'output_modalities must be a list such as ["audio"], not the string {value!r}')
+    known = get_args(OutputModality)
+    for modality in value or ():
+        if modality not in known:
+            raise ConfigurationError(f"output_modalities knows {' and '.join(map(repr, known))}, not {modality!r}")
+    return tuple(dict.fromkeys(value or ())) or ("audio",)
+
+
+def noise_reduction(value: NoiseReduction | str | None) -> NoiseReduction | None:
+    """Return the noise reduction, ``None`` for none."""
+    if value is None:
+        return None
+    if value not in list(NoiseReduction):
+        values = ", ".join(repr(str(member)) for member in NoiseReduction)
+        raise ConfigurationError(f"noise_reduction must be one of {values}, or None, not {value!r}")
+    return NoiseReduction(value)
+
+
+def turn_detection(value: TurnDetection | None) -> TurnDetection:
+    """Return the turn detection; ``None`` means the default, a semantic one."""
+    if value is None:
+        return SemanticVAD()
+    if not isinstance(value, (SemanticVAD, ServerVAD)):
+        raise TypeError(f"turn_detection must be a SemanticVAD or a ServerVAD, not {type(value).__name__}")
+    return value
+
+
+def inactivity(seconds: float | None, *, enabled: bool) -> float | None:
+    """Return the inactivity timeout in seconds, ``None`` for none."""
+    if seconds is None:
+        if enabled:
+            logger.warning("inactivity_timeout_enabled has no effect without inactivity_timeout_seconds")
+        return None
+    if not enabled:
+        raise ConfigurationError(
+            "inactivity_timeout_seconds is given but the timeout is off: set inactivity_timeout_enabled=True"
+        )
+    value = float(instance("inactivity_timeout_seconds", seconds, (int, float)))
+    if not value > 0:
+        raise ConfigurationError(f"inactivity_timeout_seconds must be greater than 0, not {seconds!r}")
+    return value
+
+
+def overrides(listener: object, callback: str) -> bool:
+    """Whether a listener does something in a callback."""
+    method = getattr(type(listener), callback, None) or getattr(listener, callback, None)
+    return method is not None and method is not getattr(AgentListener, callback)
+
+
+def warn_of_idle_hooks(listener: object, *, inactivity_on: bool, has_supervisor: bool, has_text: bool) -> None:
+    """Warn of callbacks that can never be called with these settings, and of one that is missed."""
+    countdown = "on_user_inactivity_countdown"
+    if overrides(listener, countdown) and not inactivity_on:
+        logger.warning("%s will never be called: the inactivity timeout is off", countdown)
+    if inactivity_on and not overrides(listener, countdown):
+        logger.warning("The inactivity timeout is on, but the listener has no %s to announce it", countdown)
+    for callback in ("on_supervisor_started", "on_supervisor_finished"):
+        if overrides(listener, callback) and not has_supervisor:
+            logger.warning("%s will never be called: the agent has no supervisor", callback)
+    if overrides(listener, "on_assistant_transcript_delta") and not has_text:
+        logger.warning('on_assistant_transcript_delta will never be called: "text" is not in output_modalities')

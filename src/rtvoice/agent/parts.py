@@ -1,0 +1,205 @@
+"""The parts of a running agent: made, started, and brought to an end together.
+
+This is the only place that knows all components; they know nothing of each other.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+from rtvoice.audio.devices import AudioInputDevice, AudioOutputDevice
+from rtvoice.components.capture import Capture
+from rtvoice.components.hooks import Hooks
+from rtvoice.components.inactivity import Inactivity
+from rtvoice.components.playback import Playback
+from rtvoice.components.session import Session
+from rtvoice.components.tool_runner import ToolRunner
+from rtvoice.components.transcript import Transcript
+from rtvoice.conversation import ConversationHistory
+from rtvoice.errors import AudioDeviceError, AuthenticationFailed, SessionError
+from rtvoice.events import (
+    AgentError,
+    AgentErrorEvent,
+    AgentSessionConnectedEvent,
+    AgentStartingEvent,
+    AgentStoppedEvent,
+    EventBus,
+    StopAgentCommand,
+)
+from rtvoice.listener import AgentListener
+from rtvoice.realtime import RealtimeProvider
+from rtvoice.realtime.client_events import SessionConfig
+from rtvoice.realtime.protocol import RealtimeProtocol
+from rtvoice.tools import Tools
+
+logger = logging.getLogger(__name__)
+
+_DEVICE_STOP_S: Final = 1.0
+"""How long a device may take to stop before it is left alone."""
+_TOOLS_STOP_S: Final = 0.5
+"""How long cancelled tools may take to be answered."""
+_SUBSCRIBERS_STOP_S: Final = 1.0
+"""How long application event handlers may take to work off what is queued for them."""
+
+
+_LISTENER_STOP_S: Final = 5.0
+"""How long ``on_agent_stopped`` may take."""
+
+
+class _Over(Exception):  # noqa: N818 - ends the task group
+    """The conversation is over: cancel what still runs."""
+
+
+class Parts:
+    """All components of one agent on one bus."""
+
+    hears = (StopAgentCommand,)
+    says = (AgentStartingEvent, AgentSessionConnectedEvent, AgentErrorEvent, StopAgentCommand, AgentStoppedEvent)
+
+    def __init__(
+        self,
+        bus: EventBus,
+        *,
+        provider: RealtimeProvider,
+        config: SessionConfig,
+        audio_input: AudioInputDevice,
+        audio_output: AudioOutputDevice,
+        tools: Tools,
+        history: ConversationHistory,
+        listener: AgentListener,
+        inactivity_s: float | None,
+        recording_path: Path | None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._bus = bus
+        self._commands = bus.open_inbox(*self.hears)
+        self.hooks = Hooks(bus, listener, wants_deltas="text" in config.modalities)
+        self._session = Session(bus, provider, RealtimeProtocol(config, loop.time), model=config.model)
+        self._capture = Capture(bus, audio_input)
+        self._playback = Playback(bus, audio_output)
+        self._tool_runner = ToolRunner(bus, tools)
+        self._transcript = Transcript(bus, history)
+        self._inactivity = Inactivity(bus, inactivity_s) if inactivity_s is not None else None
+        self._tools_answered = asyncio.Event()
+        self.recording_path = recording_path
+
+    @property
+    def connected(self) -> bool:
+        """Whether the session is open."""
+        return self._session.connected
+
+    async def conduct(self) -> BaseException | None:
+        """Run the conversation from beginning to end.
+
+        Returns:
+            The exception that ``run()`` is to raise: why it could not begin. ``None`` if it began.
+        """
+        failure: BaseException | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._bus.attach(group)
+                self._run(group, "hooks", self.hooks.run)
+                self._run(group, "transcript", self._transcript.run)
+                beginning = group.create_task(self._begin(group), name="rtvoice beginning")
+                try:
+                    failure = await self._wait_for_stop()
+                finally:  # also when run() is cancelled
+                    beginning.cancel()
+                    await asyncio.wait([beginning], timeout=_DEVICE_STOP_S)
+                    await self._end(failure)
+                    _cancel_the_rest()
+        except* _Over:
+            pass
+        finally:
+            await _bounded(self.hooks.stopped(), _LISTENER_STOP_S, "on_agent_stopped")
+        return failure
+
+    async def _wait_for_stop(self) -> BaseException | None:
+        command: StopAgentCommand = await self._commands.get()
+        logger.info("The agent stops: %s", command.reason)
+        return command.exception
+
+    async def _begin(self, group: asyncio.TaskGroup) -> None:
+        """Connect, configure, then open the devices; a failure ends the agent with that exception."""
+        try:
+            self._bus.publish(AgentStartingEvent())
+            await self.hooks.starting()
+            await self._session.connect()
+            self._run(group, "session", self._session.run)
+            await self._session.wait_for_server()
+            self._run(group, "tool runner", self._run_tools)
+            self._bus.publish(AgentSessionConnectedEvent())
+            await self._playback.start()
+            self._run(group, "playback", self._playback.run)
+            await self._capture.start()
+            self._run(group, "capture", self._capture.run)
+            if self._inactivity is not None:
+                self._run(group, "inactivity", self._inactivity.run)
+        except Exception as error:
+            logger.debug("The agent cannot start", exc_info=True)
+            self._bus.publish(StopAgentCommand(reason="it could not start", exception=error))
+
+    async def _end(self, failure: BaseException | None) -> None:
+        """Close everything in order: first what brings new work, then what carries it out."""
+        if failure is not None:
+            self._bus.publish(AgentErrorEvent(_as_agent_error(failure)))
+        await _bounded(self._capture.stop(), _DEVICE_STOP_S, "the input device's stop()")
+        self._tool_runner.stop()
+        if self._session.connected:
+            await _bounded(self._tools_answered.wait(), _TOOLS_STOP_S, "cancelling the tools")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_bounded(self._playback.stop(), _DEVICE_STOP_S, "the output device's stop()"))
+            group.create_task(self._session.close())
+        if self._inactivity is not None:
+            self._inactivity.stop()
+        self._transcript.stop()
+        self._bus.publish(AgentStoppedEvent())
+        self._bus.detach()
+        await self.hooks.stop()
+
+    async def _run_tools(self) -> None:
+        try:
+            await self._tool_runner.run()
+        finally:
+            self._tools_answered.set()
+
+    def _run(self, group: asyncio.TaskGroup, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        group.create_task(self._guard(name, run), name=f"rtvoice {name}")
+
+    async def _guard(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a component; if it fails, which it never should, say so and end the conversation."""
+        try:
+            await run()
+        except Exception as error:
+            logger.exception("The %s failed", name)
+            self._bus.publish(AgentErrorEvent(AgentError("internal_error", f"The {name} failed: {error!r}")))
+            self._bus.publish(StopAgentCommand(reason=f"the {name} failed"))
+
+
+def _cancel_the_rest() -> None:
+    """End the task group around the caller: what has not ended by itself is cancelled."""
+    raise _Over
+
+
+async def _bounded(action: Any, limit_s: float, what: str) -> None:
+    """Wait for something that is not ours, for a limited time; what it raises is logged."""
+    try:
+        async with asyncio.timeout(limit_s):
+            await action
+    except TimeoutError:
+        logger.warning("Gave up waiting for %s after %.1f s", what, limit_s)
+    except Exception:
+        logger.exception("%s failed", what)
+
+
+def _as_agent_error(failure: BaseException) -> AgentError:
+    kinds: dict[type[BaseException], str] = {
+        AuthenticationFailed: "authentication_failed",
+        SessionError: "connection_failed",
+        AudioDeviceError: "audio_error",
+    }
+    kind = next((name for cls, name in kinds.items() if isinstance(failure, cls)), "start_failed")
+    code = failure.code if isinstance(failure, SessionError) else None
+    return AgentError(kind, str(failure) or type(failure).__name__, code=code)

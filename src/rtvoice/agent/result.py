@@ -1,0 +1,22 @@
+"""What ``run()`` returns."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from rtvoice.conversation import ConversationTurn
+
+
+class AgentResult(BaseModel):
+    """A conversation that is over.
+
+    Attributes:
+        turns: What was said in this session, in conversation order, without seeds. Without user
+            transcription only the assistant's turns.
+        recording_path: The recording, as the path was given; ``None`` without one, or if writing it failed.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    turns: list[ConversationTurn]
+    recording_path: Path | None = None

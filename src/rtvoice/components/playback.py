@@ -1,0 +1,313 @@
+"""Playback: from the bus to the output device. It alone knows what was heard.
+
+Two loops, so that a device whose ``play_chunk`` waits cannot hold up an interruption: one feeds the
+device, the other judges what the user's voice interrupts.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final
+
+from rtvoice.audio.devices import AudioOutputDevice, SupportsFinishResponse, SupportsPosition
+from rtvoice.audio.pcm import SampleAligner, samples_in
+from rtvoice.audio.position import HeardItem, ItemKey, PlaybackLedger, clock_for
+from rtvoice.events import (
+    AgentError,
+    AgentErrorEvent,
+    AssistantAudioCompletedEvent,
+    AssistantAudioPlayedEvent,
+    AssistantAudioReceivedEvent,
+    AssistantInterruptedEvent,
+    AssistantStartedRespondingEvent,
+    AssistantStoppedRespondingEvent,
+    AudioPlaybackCompletedEvent,
+    EventBus,
+    InterruptCommand,
+    PlaybackCut,
+    ResponseFinishedEvent,
+    ResponseStartedEvent,
+    SpeechDetectedEvent,
+    StopAgentCommand,
+    UserStartedSpeakingEvent,
+)
+from rtvoice.events.bus import InboxClosed
+
+logger = logging.getLogger(__name__)
+
+UNPLAYED_AUDIO_LIMIT_MS: Final = 10 * 60_000
+"""Audio that may wait for a device that takes it slowly; beyond it the oldest is dropped."""
+
+_POLL_S: Final = 0.05
+"""How often a device without a position is asked whether it still plays, near the end of a response."""
+_SETTLE_S: Final = 0.05
+"""How long after the last chunk ``is_playing == False`` may still mean "not yet"."""
+_GRACE_S: Final = 0.2
+"""How much longer than its duration audio may take on a device whose ``is_playing`` can be trusted."""
+_LARGE_CHUNK: Final = 9_600
+"""Chunks over 200 ms are handed over in pieces, so that a device that writes them whole can be cut."""
+_PIECE: Final = 4_800
+
+
+class Playback:
+    """Plays the assistant's audio and says what was heard of it.
+
+    Args:
+        bus: The agent's bus.
+        device: Where the audio goes.
+    """
+
+    hears = (
+        ResponseStartedEvent,
+        AssistantAudioReceivedEvent,
+        AssistantAudioCompletedEvent,
+        ResponseFinishedEvent,
+        SpeechDetectedEvent,
+        InterruptCommand,
+    )
+    says = (
+        AssistantStartedRespondingEvent,
+        AssistantStoppedRespondingEvent,
+        AssistantInterruptedEvent,
+        AssistantAudioPlayedEvent,
+        AudioPlaybackCompletedEvent,
+        UserStartedSpeakingEvent,
+        AgentErrorEvent,
+        StopAgentCommand,
+    )
+
+    def __init__(self, bus: EventBus, device: AudioOutputDevice) -> None:
+        self._bus = bus
+        self._device = device
+        self._audio = bus.open_inbox(
+            ResponseStartedEvent,
+            AssistantAudioReceivedEvent,
+            AssistantAudioCompletedEvent,
+            ResponseFinishedEvent,
+            in_order=True,
+            limits_ms={AssistantAudioReceivedEvent: UNPLAYED_AUDIO_LIMIT_MS},
+        )
+        self._interruptions = bus.open_inbox(SpeechDetectedEvent, InterruptCommand, in_order=True)
+        self._ledger = PlaybackLedger()
+        self._clock = clock_for(device)
+        self._aligner = SampleAligner()
+        self._generating: OrderedDict[str, None] = OrderedDict()  # responses that the server works on
+        self._audible: OrderedDict[str, None] = OrderedDict()  # responses with audio that is not heard to its end
+        self._announced: str | None = None  # the one of them that the listener knows of
+        self._ending: set[str] = set()  # those that the server has finished
+        self._dropped: set[str] = set()  # interrupted responses whose audio may still arrive
+        self._handed_over_at = 0.0
+        self._hint_works = False
+        self._uncleared = asyncio.Event()  # unset while the device is being cleared
+        self._uncleared.set()
+        self._start_attempted = False
+        self._on_event: dict[type, Callable[[Any], None]] = {
+            ResponseStartedEvent: self._response_started,
+            AssistantAudioCompletedEvent: self._audio_completed,
+        }
+
+    async def start(self) -> None:
+        """Open the device; raises what the device raises."""
+        self._start_attempted = True
+        await self._device.start()
+        self._clock = clock_for(self._device)
+        self._hint_works = not self._device.is_playing  # some devices say "playing" whenever they are open
+
+    async def stop(self) -> None:
+        """Close the device, if opening it was attempted."""
+        self._audio.close()
+        self._interruptions.close()
+        if self._start_attempted:
+            self._start_attempted = False
+            await self._device.stop()
+
+    async def run(self) -> None:
+        """Play and judge until `stop`; a device that fails ends the conversation."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._guard(self._feed), name="playback feeder")
+            group.create_task(self._guard(self._judge), name="playback judge")
+
+    async def _guard(self, loop: Callable[[], Any]) -> None:
+        try:
+            await loop()
+        except InboxClosed:
+            pass
+        except Exception as error:
+            if not self._start_attempted:
+                logger.debug("The output device failed while it was being stopped: %s", error)
+                return
+            logger.debug("The output device failed", exc_info=True)
+            problem = AgentError("audio_error", f"The output device failed: {str(error) or type(error).__name__}")
+            self._bus.publish(AgentErrorEvent(problem))
+            self._bus.publish(StopAgentCommand(reason="the output device failed"))
+
+    # --- feeding the device ---
+
+    async def _feed(self) -> None:
+        while True:
+            event = await self._audio.get(self._time_to_next_look())
+            if self._ending:
+                self._announce_ends()
+            if type(event) is AssistantAudioReceivedEvent:
+                await self._play(event)
+            elif type(event) is ResponseFinishedEvent:
+                await self._response_finished(event)
+            elif event is not None:
+                self._on_event[type(event)](event)
+
+    def _response_started(self, event: ResponseStartedEvent) -> None:
+        self._generating[event.response_id] = None
+
+    def _audio_completed(self, event: AssistantAudioCompletedEvent) -> None:
+        if event.response_id not in self._dropped:
+            self._ledger.complete(ItemKey(event.response_id, event.item_id, event.content_index))
+
+    async def _response_finished(self, event: ResponseFinishedEvent) -> None:
+        self._complete(event.response_id)
+        if event.response_id in self._ending and isinstance(self._device, SupportsFinishResponse):
+            await self._device.finish_response()
+
+    def _complete(self, response_id: str) -> None:
+        self._generating.pop(response_id, None)
+        if response_id in self._dropped:
+            self._dropped.discard(response_id)
+        elif response_id in self._audible:
+            self._ledger.complete_response(response_id)
+            self._ending.add(response_id)
+
+    async def _play(self, event: AssistantAudioReceivedEvent) -> None:
+        if not self._uncleared.is_set():
+            await self._uncleared.wait()
+        if event.response_id in self._dropped:
+            return
+        pcm = self._aligner.take(event.pcm)
+        pieces = [pcm]
+        if len(pcm) > _LARGE_CHUNK and not isinstance(self._device, SupportsPosition):
+            pieces = [pcm[start : start + _PIECE] for start in range(0, len(pcm), _PIECE)]
+        for piece in pieces:
+            if piece and event.response_id not in self._dropped:
+                await self._hand_over(event, piece)
+
+    async def _hand_over(self, event: AssistantAudioReceivedEvent, pcm: bytes) -> None:
+        now = asyncio.get_running_loop().time()
+        self._audible[event.response_id] = None
+        if self._announced is None:
+            self._announce(event.response_id)
+        if self._bus.is_heard(AssistantAudioPlayedEvent):
+            self._bus.publish(AssistantAudioPlayedEvent(pcm=pcm, starts_at=max(now, self._clock.ends_at())))
+        self._clock.accept(samples_in(pcm), now)
+        self._ledger.accept(ItemKey(event.response_id, event.item_id, event.content_index), samples_in(pcm))
+        self._handed_over_at = now
+        await self._device.play_chunk(pcm)
+
+    # --- what has been heard ---
+
+    def _time_to_next_look(self) -> float | None:
+        """Return how long nothing can have been heard to its end, in seconds; ``None`` if nothing plays."""
+        if not self._ending:
+            return None
+        now = asyncio.get_running_loop().time()
+        end = self._ledger.next_end(self._clock.heard(now))
+        if end is None:
+            return None
+        wait = max(0.001, self._clock.when(end) - now)
+        return wait if isinstance(self._device, SupportsPosition) else min(_POLL_S, wait)
+
+    def _announce_ends(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for response_id in self._ledger.finished(self._heard(now)):
+            self._ended(response_id)
+
+    def _heard(self, now: float) -> int:
+        """Return the samples heard by now, believing a device that says it has fallen silent."""
+        if isinstance(self._device, SupportsPosition):
+            return self._clock.heard(now)
+        silent = not self._device.is_playing
+        if silent and now - self._handed_over_at >= _SETTLE_S:
+            self._clock.settle(now)
+        return self._clock.heard(now)
+
+    def _announce(self, response_id: str) -> None:
+        self._announced = response_id
+        self._bus.publish(AssistantStartedRespondingEvent(response_id=response_id))
+
+    def _ended(self, response_id: str) -> None:
+        """Announce that a response was heard to its end, and the one that is heard next."""
+        self._ending.discard(response_id)
+        self._audible.pop(response_id, None)
+        if response_id != self._announced:
+            return
+        self._announced = None
+        self._bus.publish(AssistantStoppedRespondingEvent(response_id=response_id))
+        if self._audible:
+            self._announce(next(iter(self._audible)))
+        else:
+            self._bus.publish(AudioPlaybackCompletedEvent())
+
+    # --- interruptions ---
+
+    async def _judge(self) -> None:
+        while True:
+            event = await self._interruptions.get()
+            by_program = type(event) is InterruptCommand
+            cut_off = await self._interrupt(by_program=by_program)
+            if not by_program:
+                self._bus.publish(UserStartedSpeakingEvent())
+            if cut_off is not None:
+                self._bus.publish(AssistantStoppedRespondingEvent(response_id=cut_off))
+
+    async def _interrupt(self, *, by_program: bool) -> str | None:
+        """Silence the assistant if there is anything to silence; return the response that could be heard."""
+        now = asyncio.get_running_loop().time()
+        self._take_in_unplayed()
+        self._announce_ends()
+        heard = self._heard(now)
+        if not self._generating and not self._ledger.unplayed(heard):
+            return None
+        current = self._ledger.current(heard)
+        cut_off, self._announced = self._announced, None
+        self._dropped.update(self._generating)
+        self._audible.clear()
+        self._ending.clear()
+        self._aligner.reset()
+        self._uncleared.clear()
+        try:
+            await self._device.clear_buffer()
+        finally:
+            self._uncleared.set()
+        cuts = self._ledger.cut(self._clock.clear(now))
+        self._bus.publish(_interruption(cuts, current, by_program=by_program))
+        return cut_off
+
+    def _take_in_unplayed(self) -> None:
+        """Count what has arrived but was not handed to the device yet: it was received, and is not heard."""
+        for event in self._audio.take_all():
+            if type(event) is AssistantAudioReceivedEvent:
+                if event.response_id not in self._dropped:
+                    self._audible[event.response_id] = None
+                    key = ItemKey(event.response_id, event.item_id, event.content_index)
+                    self._ledger.accept(key, samples_in(event.pcm))
+            elif type(event) is ResponseFinishedEvent:
+                self._complete(event.response_id)
+            else:
+                self._on_event[type(event)](event)
+
+
+def _interruption(cuts: list[HeardItem], current: ItemKey | None, *, by_program: bool) -> AssistantInterruptedEvent:
+    """Return the event: the item that was being heard, or else the first that was to be."""
+    sounding = next((item for item in cuts if item.key == current), cuts[0] if cuts else None)
+    return AssistantInterruptedEvent(
+        sounding.key.item_id if sounding else None,
+        sounding.heard_ms if sounding else None,
+        cuts=tuple(
+            PlaybackCut(
+                item_id=item.key.item_id,
+                content_index=item.key.content_index,
+                played_ms=item.heard_ms,
+                received_ms=item.received_ms,
+            )
+            for item in cuts
+        ),
+        by_program=by_program,
+    )

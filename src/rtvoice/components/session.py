@@ -1,0 +1,321 @@
+"""Session: the WebSocket to the Realtime server, one reader and one writer.
+
+What the frames mean is the backend's business; this part moves them.
+"""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from typing import Any, Final, Literal
+
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+from rtvoice.errors import ConfigurationError, ConnectionFailed, SessionError
+from rtvoice.events import (
+    AgentError,
+    AgentErrorEvent,
+    AssistantAudioCompletedEvent,
+    AssistantAudioReceivedEvent,
+    AssistantInterruptedEvent,
+    AssistantStartedRespondingEvent,
+    AssistantStoppedRespondingEvent,
+    AssistantTranscriptChunkReceivedEvent,
+    AssistantTranscriptCompletedEvent,
+    AssistantTranscriptDeltaEvent,
+    CommitUserTurnCommand,
+    ConversationItemAddedEvent,
+    EventBus,
+    RequestResponseCommand,
+    ResponseFinishedEvent,
+    ResponseStartedEvent,
+    SendMessageCommand,
+    SpeakHoldingPhraseCommand,
+    SpeechDetectedEvent,
+    StopAgentCommand,
+    ToolCallFinishedEvent,
+    ToolCallRequestedEvent,
+    UpdateInstructionsCommand,
+    UpdateSessionToolsCommand,
+    UpdateSpeechSpeedCommand,
+    UpdateToolChoiceCommand,
+    UserAudioCapturedEvent,
+    UserAudioDroppedEvent,
+    UserStoppedSpeakingEvent,
+    UserTranscriptChunkReceivedEvent,
+    UserTranscriptCompletedEvent,
+    UserTranscriptFailedEvent,
+)
+from rtvoice.events.bus import InboxClosed
+from rtvoice.realtime.backend import SessionBackend
+from rtvoice.realtime.providers import RealtimeProvider
+from rtvoice.realtime.refusals import http_refusal
+
+logger = logging.getLogger(__name__)
+
+UNSENT_AUDIO_LIMIT_MS: Final = 5_000
+"""Microphone audio that may wait for the network; beyond it the oldest is dropped, counted and reported."""
+
+_OPEN_TIMEOUT_S: Final = 15.0
+_FIRST_EVENT_TIMEOUT_S: Final = 3.0
+_CLOSE_TIMEOUT_S: Final = 1.0
+_PING_INTERVAL_S: Final = 20.0
+_PING_TIMEOUT_S: Final = 60.0  # 20 s is too short when a host application blocks the loop
+_FAIR_SHARE: Final = 32  # frames read in a row before the others get their turn
+
+
+class _Wake:
+    """Tells the writer that the reader has left it something to send."""
+
+
+_WAKE: Final = _Wake()
+
+
+class Session:
+    """The connection and what goes over it.
+
+    Args:
+        bus: The agent's bus.
+        provider: Where to connect and with which credentials.
+        backend: The protocol.
+        model: For the provider's URL.
+        ssl_context: TLS settings; ``None`` for the defaults.
+        proxy: ``True`` for the proxy that the environment names, a URL, or ``None`` for no proxy.
+    """
+
+    hears = (
+        UserAudioCapturedEvent,
+        AssistantInterruptedEvent,
+        ToolCallFinishedEvent,
+        SpeakHoldingPhraseCommand,
+        SendMessageCommand,
+        RequestResponseCommand,
+        CommitUserTurnCommand,
+        UpdateSpeechSpeedCommand,
+        UpdateInstructionsCommand,
+        UpdateToolChoiceCommand,
+        UpdateSessionToolsCommand,
+    )
+    says = (
+        SpeechDetectedEvent,
+        UserStoppedSpeakingEvent,
+        UserTranscriptChunkReceivedEvent,
+        UserTranscriptCompletedEvent,
+        UserTranscriptFailedEvent,
+        UserAudioDroppedEvent,
+        ConversationItemAddedEvent,
+        ResponseStartedEvent,
+        ResponseFinishedEvent,
+        AssistantAudioReceivedEvent,
+        AssistantAudioCompletedEvent,
+        AssistantTranscriptDeltaEvent,
+        AssistantTranscriptChunkReceivedEvent,
+        AssistantTranscriptCompletedEvent,
+        AssistantStartedRespondingEvent,
+        AssistantStoppedRespondingEvent,
+        ToolCallRequestedEvent,
+        AgentErrorEvent,
+        StopAgentCommand,
+    )
+
+    def __init__(
+        self,
+        bus: EventBus,
+        provider: RealtimeProvider,
+        backend: SessionBackend,
+        *,
+        model: str,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | Literal[True] | None = True,
+    ) -> None:
+        self._bus = bus
+        self._provider = provider
+        self._backend = backend
+        self._model = model
+        self._ssl = ssl_context
+        self._proxy = proxy
+        self._inbox = bus.open_inbox(*self.hears, limits_ms={UserAudioCapturedEvent: UNSENT_AUDIO_LIMIT_MS})
+        self._socket: ClientConnection | None = None
+        self._answered: asyncio.Event = asyncio.Event()  # the server has said something, or has hung up
+        self._written = asyncio.Event()  # the writer has nothing more to write
+        self._written.set()
+        self._failure: BaseException | None = None
+        self._closing = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection is open."""
+        return self._socket is not None and not self._closing
+
+    async def connect(self) -> None:
+        """Open the connection and queue the first frames.
+
+        Raises:
+            ConnectionFailed: The server cannot be reached, or is none.
+            AuthenticationFailed: It refused the credentials.
+            ConfigurationError: The provider's URL is none.
+        """
+        url = self._provider.build_url(self._model)
+        headers = await _connection_headers(self._provider)
+        options: dict[str, Any] = {"ssl": self._ssl} if self._ssl is not None else {}
+        try:
+            self._socket = await websockets.connect(
+                url,
+                additional_headers=headers,
+                compression=None,  # base64 of sound does not compress
+                max_size=None,
+                max_queue=256,
+                open_timeout=_OPEN_TIMEOUT_S,
+                close_timeout=_CLOSE_TIMEOUT_S,
+                ping_interval=_PING_INTERVAL_S,
+                ping_timeout=_PING_TIMEOUT_S,
+                proxy=self._proxy,
+                **options,
+            )
+        except websockets.InvalidStatus as error:
+            raise http_refusal(error.response.status_code) from error
+        except websockets.InvalidURI as error:
+            raise ConfigurationError(f"The provider's URL {url!r} is not a WebSocket URL (ws:// or wss://)") from error
+        except (OSError, websockets.InvalidHandshake, ssl.SSLError) as error:
+            place = url.split("?", 1)[0]
+            what = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+            raise ConnectionFailed(
+                f"Cannot connect to {place}: {what}. Check the network, the address, and proxy or TLS settings."
+            ) from error
+        self._backend.start()
+
+    async def run(self) -> None:
+        """Move frames both ways until the connection or the inbox is closed."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._read(), name="session reader")
+            group.create_task(self._write(), name="session writer")
+
+    async def wait_for_server(self) -> None:
+        """Wait until the server has greeted us; give it the benefit of the doubt if it stays silent.
+
+        Raises:
+            SessionError: It refused the session.
+        """
+        try:
+            async with asyncio.timeout(_FIRST_EVENT_TIMEOUT_S):
+                await self._answered.wait()
+        except TimeoutError:
+            logger.warning("The server has said nothing for %.0f s after connecting", _FIRST_EVENT_TIMEOUT_S)
+        if self._failure is not None:
+            raise self._failure
+
+    async def close(self) -> None:
+        """Send what is still queued, then close the connection; takes two seconds at most."""
+        self._closing = True
+        self._inbox.close()
+        if self._socket is None:
+            return
+        try:
+            async with asyncio.timeout(2 * _CLOSE_TIMEOUT_S):
+                await self._written.wait()
+                await self._socket.close()
+        except TimeoutError:
+            logger.debug("The server did not let the connection close in time")
+        finally:
+            self._socket.transport.abort()
+
+    # --- the reader ---
+
+    async def _read(self) -> None:
+        socket = self._connection()
+        backend, publish = self._backend, self._bus.publish
+        count = 0
+        try:
+            while True:
+                frame = await socket.recv(decode=False)
+                for fact in backend.receive(frame):
+                    publish(fact)
+                if backend.wants_to_send:
+                    self._inbox.put(_WAKE)
+                if not self._answered.is_set() and backend.heard_from_server:
+                    self._answered.set()
+                if backend.refusal is not None:
+                    self._refuse(backend.refusal)
+                    return
+                count += 1
+                if count % _FAIR_SHARE == 0:
+                    await asyncio.sleep(0)
+        except websockets.ConnectionClosed as closed:
+            self._closed_by_server(closed)
+        finally:
+            self._answered.set()
+            self._inbox.close()
+
+    def _refuse(self, failure: BaseException) -> None:
+        self._failure = failure
+        self._bus.publish(StopAgentCommand(reason="the server refused the session", exception=failure))
+
+    def _closed_by_server(self, closed: websockets.ConnectionClosed) -> None:
+        if self._closing:
+            return
+        code = closed.rcvd.code if closed.rcvd else None
+        reason = closed.rcvd.reason if closed.rcvd else ""
+        failure = self._backend.connection_failure(code, reason)
+        if failure is not None:
+            self._refuse(failure)
+            return
+        if code == websockets.CloseCode.NORMAL_CLOSURE:
+            logger.info("The server has ended the session")
+        else:
+            how = f"close code {code}" if code else "the connection broke"
+            message = f"The connection to the server was lost: {reason.rstrip('.') or how} ({how})."
+            error = AgentError("connection_closed", message, code=self._backend.last_error_code)
+            self._bus.publish(AgentErrorEvent(error))
+        self._bus.publish(StopAgentCommand(reason="the connection was closed"))
+
+    # --- the writer ---
+
+    async def _write(self) -> None:
+        socket = self._connection()
+        backend, inbox = self._backend, self._inbox
+        loop = asyncio.get_running_loop()
+        self._written.clear()
+        try:
+            while True:
+                await self._flush(socket)
+                deadline = backend.deadline()
+                event = await inbox.get(None if deadline is None else max(0.0, deadline - loop.time()))
+                while event is not None:
+                    if type(event) is UserAudioCapturedEvent:
+                        if backend.wants_to_send:
+                            await self._flush(socket)  # in order: a commit ends the audio before it
+                        await socket.send(backend.append_audio(event.pcm), text=True)
+                    elif event is not _WAKE:
+                        backend.send(event)
+                    event = inbox.take()
+                if inbox.dropped:
+                    self._report_dropped_audio()
+        except InboxClosed:
+            with contextlib.suppress(websockets.ConnectionClosed):
+                await self._flush(socket)
+        except websockets.ConnectionClosed:
+            logger.debug("The connection is closed; what was still to be sent is dropped")
+        finally:
+            self._written.set()
+
+    async def _flush(self, socket: ClientConnection) -> None:
+        for frame in self._backend.frames():
+            await socket.send(frame, text=True)
+
+    def _report_dropped_audio(self) -> None:
+        dropped_ms = round(self._inbox.take_dropped_ms(UserAudioCapturedEvent))
+        if dropped_ms:
+            logger.warning("The network is too slow: %d ms of microphone audio were not sent", dropped_ms)
+            self._bus.publish(UserAudioDroppedEvent(dropped_ms=dropped_ms))
+
+    def _connection(self) -> ClientConnection:
+        if self._socket is None:
+            raise SessionError("connect() comes before run()")
+        return self._socket
+
+
+async def _connection_headers(provider: RealtimeProvider) -> dict[str, str]:
+    """Return the provider's headers; a provider that only looks like one has the plain method alone."""
+    fetch = getattr(provider, "connection_headers", None)
+    return await fetch() if fetch is not None else provider.build_headers()

@@ -1,0 +1,331 @@
+"""The event bus: how the parts of an agent talk to each other without knowing each other.
+
+A part opens an `Inbox` for the types it hears and iterates it. Publishing is a plain call: it puts
+the event into inboxes and returns, so no part ever waits for another, or runs another's code.
+
+Application code uses `EventBus.subscribe`, `EventBus.unsubscribe` and `EventBus.dispatch`.
+"""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, Final, Self, TypeVar
+
+logger = logging.getLogger(__name__)
+
+E = TypeVar("E")
+Handler = Callable[[E], Awaitable[None] | None]
+
+DEFAULT_INBOX_LIMIT: Final = 20_000
+"""Events that may wait in one inbox. Hours of conversation fit; only a part that hangs ever gets there."""
+
+_FAIR_SHARE: Final = 64
+"""Events taken in a row before the event loop gets its turn, so that a flood starves nobody."""
+
+
+class InboxClosed(Exception):  # noqa: N818 - a state, raised like StopAsyncIteration
+    """The inbox was closed and everything in it has been taken."""
+
+
+class Inbox:
+    """A bounded queue of events for one part, which alone takes them out.
+
+    Two lanes: events whose class says ``urgent`` are taken before all others, unless the inbox is
+    kept ``in_order``. Full inboxes drop, oldest first, and count in `dropped`:
+
+    * a type with a limit in ``limits_ms`` when its waiting audio is longer than that,
+    * any type when ``limit`` events wait; the first time is logged as an error.
+
+    Closing is an end of input: what already waits can still be taken, then iteration ends.
+    """
+
+    def __init__(
+        self,
+        types: tuple[type, ...],
+        *,
+        in_order: bool = False,
+        limit: int = DEFAULT_INBOX_LIMIT,
+        limits_ms: Mapping[type, float] | None = None,
+    ) -> None:
+        self.types = types
+        self.dropped: Counter[type] = Counter()
+        self._in_order = in_order
+        self._limit = limit
+        self._limits_ms = dict(limits_ms or {})
+        self._queued_ms: dict[type, float] = dict.fromkeys(self._limits_ms, 0.0)
+        self._dropped_ms: dict[type, float] = dict.fromkeys(self._limits_ms, 0.0)
+        self._normal: deque[Any] = deque()
+        self._urgent: deque[Any] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._closed = False
+        self._taken_in_a_row = 0
+
+    def __len__(self) -> int:
+        return len(self._normal) + len(self._urgent)
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more events come in."""
+        return self._closed
+
+    def put(self, event: Any) -> None:
+        """Add an event; ignored after `close`."""
+        if self._closed:
+            return
+        kind = type(event)
+        if getattr(kind, "urgent", False) and not self._in_order:
+            self._urgent.append(event)
+        else:
+            self._normal.append(event)
+            if kind in self._limits_ms:
+                self._queued_ms[kind] += len(event.pcm) / 48
+                while self._queued_ms[kind] > self._limits_ms[kind]:
+                    self._drop_oldest(kind)
+        if len(self._normal) + len(self._urgent) > self._limit:
+            self._drop_oldest(type((self._normal or self._urgent)[0]), reason="full")
+        self._wake()
+
+    def queued_ms(self, kind: type) -> float:
+        """Return how much audio of a limited type waits, in milliseconds."""
+        return self._queued_ms.get(kind, 0.0)
+
+    def take_dropped_ms(self, kind: type) -> float:
+        """Return how much audio of a limited type was dropped since the last call, in milliseconds."""
+        dropped, self._dropped_ms[kind] = self._dropped_ms[kind], 0.0
+        return dropped
+
+    def take(self) -> Any | None:
+        """Return the next event without waiting, ``None`` if there is none."""
+        if self._urgent:
+            return self._urgent.popleft()
+        if self._normal:
+            event = self._normal.popleft()
+            kind = type(event)
+            if kind in self._queued_ms:
+                self._queued_ms[kind] -= len(event.pcm) / 48
+            return event
+        return None
+
+    def take_all(self) -> Iterator[Any]:
+        """Take everything that waits, without waiting."""
+        while (event := self.take()) is not None:
+            yield event
+
+    async def get(self, timeout: float | None = None) -> Any:
+        """Wait for the next event.
+
+        Args:
+            timeout: Longest wait in seconds; ``None`` for no limit.
+
+        Returns:
+            The event, or ``None`` when the time is over.
+
+        Raises:
+            InboxClosed: The inbox is closed and empty.
+        """
+        self._taken_in_a_row += 1
+        if self._taken_in_a_row > _FAIR_SHARE:
+            self._taken_in_a_row = 0
+            await asyncio.sleep(0)
+        if (event := self.take()) is not None:
+            return event
+        self._taken_in_a_row = 0
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        while True:
+            if self._closed:
+                raise InboxClosed
+            waiter = self._waiter = loop.create_future()
+            timer = None if deadline is None else loop.call_at(deadline, _finish, waiter)
+            try:
+                await waiter
+            finally:
+                self._waiter = None
+                if timer is not None:
+                    timer.cancel()
+            if (event := self.take()) is not None:
+                return event
+            if deadline is not None and loop.time() >= deadline:
+                return None
+
+    def close(self) -> None:
+        """End the input: what waits can still be taken."""
+        self._closed = True
+        self._wake()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self.get()
+        except InboxClosed:
+            raise StopAsyncIteration from None
+
+    def _wake(self) -> None:
+        if self._waiter is not None:
+            _finish(self._waiter)
+
+    def _drop_oldest(self, kind: type, reason: str = "") -> None:
+        lane = self._normal if any(type(event) is kind for event in self._normal) else self._urgent
+        index = next(i for i, event in enumerate(lane) if type(event) is kind)
+        event = lane[index]
+        del lane[index]
+        if kind in self._queued_ms:
+            length_ms = len(event.pcm) / 48
+            self._queued_ms[kind] -= length_ms
+            self._dropped_ms[kind] += length_ms
+        if reason and not self.dropped[kind]:
+            logger.error("An inbox is full (%d events wait): dropping the oldest, first a %s", len(self), kind.__name__)
+        self.dropped[kind] += 1
+
+
+class EventBus:
+    """Delivers events by their exact type.
+
+    Inside the agent, parts use `publish` and `open_inbox`. Application code, tools included, uses
+    `subscribe` and `dispatch`; the agent never waits for what application handlers do.
+    """
+
+    def __init__(self) -> None:
+        self._inboxes: dict[type, list[Inbox]] = {}
+        self._handlers: dict[type, list[_Subscription]] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    # --- for the parts of the agent ---
+
+    def open_inbox(
+        self,
+        *types: type,
+        in_order: bool = False,
+        limit: int = DEFAULT_INBOX_LIMIT,
+        limits_ms: Mapping[type, float] | None = None,
+    ) -> Inbox:
+        """Return a new inbox that receives events of exactly these types; see `Inbox`."""
+        inbox = Inbox(types, in_order=in_order, limit=limit, limits_ms=limits_ms)
+        for kind in types:
+            self._inboxes.setdefault(kind, []).append(inbox)
+        return inbox
+
+    def publish(self, event: object) -> None:
+        """Put the event into every inbox for its type and return at once."""
+        kind = type(event)
+        for inbox in self._inboxes.get(kind, ()):
+            inbox.put(event)
+        if self._handlers:
+            for subscription in self._handlers.get(kind, ()):
+                subscription.offer(event, self._group)
+
+    def is_heard(self, event_type: type) -> bool:
+        """Whether anybody hears events of this type; spares making events that nobody wants."""
+        return event_type in self._inboxes or event_type in self._handlers
+
+    def queued_ms(self, event_type: type) -> float:
+        """Return the audio of this type that waits in the fullest inbox with a limit for it, in milliseconds."""
+        return max((inbox.queued_ms(event_type) for inbox in self._inboxes.get(event_type, ())), default=0.0)
+
+    def attach(self, group: asyncio.TaskGroup) -> None:
+        """Run application handlers of published events as tasks of this group, until `detach`."""
+        self._group = group
+        for subscriptions in self._handlers.values():
+            for subscription in subscriptions:
+                subscription.start(group)
+
+    def detach(self) -> None:
+        """Deliver what is queued for application handlers, then let their tasks end."""
+        self._group = None
+        for subscriptions in self._handlers.values():
+            for subscription in subscriptions:
+                subscription.close()
+
+    # --- for applications ---
+
+    def subscribe(self, event_type: type[E], handler: Handler[E]) -> None:
+        """Have ``handler(event)`` called for every event of exactly this type.
+
+        The handler may be ``async`` or plain. It runs in a task of its own: it can be slow without
+        holding up anybody, and receives its events one after the other.
+
+        Args:
+            event_type: The class of the events.
+            handler: Called with each event. What it raises is logged and disturbs nobody.
+        """
+        subscription = _Subscription(event_type, handler)
+        self._handlers.setdefault(event_type, []).append(subscription)
+        if self._group is not None:
+            subscription.start(self._group)
+
+    def unsubscribe(self, event_type: type[E], handler: Handler[E]) -> None:
+        """Take a handler away. Unknown types and handlers are ignored."""
+        subscriptions = self._handlers.get(event_type, [])
+        for subscription in subscriptions:
+            if subscription.handler == handler:
+                subscriptions.remove(subscription)
+                subscription.close()
+                if not subscriptions:
+                    del self._handlers[event_type]
+                return
+
+    async def dispatch(self, event: E) -> E:
+        """Deliver an event and wait for the application's handlers of it.
+
+        All handlers start in the order they were subscribed and run concurrently; one that raises
+        is logged and does not disturb the others. The agent's own parts receive the event too.
+
+        Returns:
+            The event it was given.
+        """
+        for inbox in self._inboxes.get(type(event), ()):
+            inbox.put(event)
+        subscriptions = list(self._handlers.get(type(event), ()))
+        if len(subscriptions) == 1:
+            await subscriptions[0].call(event)
+        elif subscriptions:
+            async with asyncio.TaskGroup() as group:
+                for subscription in subscriptions:
+                    group.create_task(subscription.call(event))
+        return event
+
+
+class _Subscription:
+    """One application handler with its own queue."""
+
+    def __init__(self, event_type: type, handler: Callable[[Any], Awaitable[None] | None]) -> None:
+        self.handler = handler
+        self._inbox = Inbox((event_type,), in_order=True, limit=1_000)
+        self._started = False
+
+    def offer(self, event: object, group: asyncio.TaskGroup | None) -> None:
+        if group is not None:
+            self.start(group)
+        self._inbox.put(event)
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        if not self._started:
+            self._started = True
+            group.create_task(self._run(), name=f"handler {_name(self.handler)}")
+
+    def close(self) -> None:
+        self._inbox.close()
+
+    async def _run(self) -> None:
+        async for event in self._inbox:
+            await self.call(event)
+
+    async def call(self, event: object) -> None:
+        try:
+            result = self.handler(event)
+            if result is not None:
+                await result
+        except Exception:
+            logger.exception("Event handler %s failed on %s", _name(self.handler), type(event).__name__)
+
+
+def _name(handler: Callable[..., object]) -> str:
+    return getattr(handler, "__qualname__", None) or repr(handler)
+
+
+def _finish(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

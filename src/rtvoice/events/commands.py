@@ -1,0 +1,117 @@
+"""Commands: what somebody wants done. Exactly one part of the agent obeys each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from rtvoice.events.facts import Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopAgentCommand(Event):
+    """End the conversation.
+
+    Attributes:
+        reason: Why, in a few words, for the log.
+        exception: What ``run()`` should raise instead of returning a result (start-up failures only).
+    """
+
+    urgent: ClassVar[bool] = True
+
+    reason: str
+    exception: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptCommand(Event):
+    """Silence the assistant now, as if the user had spoken."""
+
+    urgent: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSpeechSpeedCommand(Event):
+    """Speak faster or slower, 0.25 to 1.5 times; held back until no response is running."""
+
+    speed: float
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateInstructionsCommand(Event):
+    """Replace the session's instructions."""
+
+    instructions: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateToolChoiceCommand(Event):
+    """Set whether the model may, must or must not call tools."""
+
+    tool_choice: Literal["none", "auto", "required"]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSessionToolsCommand(Event):
+    """Replace the session's tools on the wire.
+
+    Attributes:
+        tools: Function-tool schemas: mappings, or objects with ``model_dump()``.
+    """
+
+    tools: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendMessageCommand(Event):
+    """Add a user message to the conversation and let the assistant answer.
+
+    Attributes:
+        text: The text part; empty for none.
+        image_url: An image as data URL or https URL; ``None`` for none.
+        respond: Whether to ask for a response.
+    """
+
+    text: str = ""
+    image_url: str | None = None
+    respond: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestResponseCommand(Event):
+    """Let the assistant speak when the line is free.
+
+    Attributes:
+        instructions: Added to the session's instructions for this response.
+    """
+
+    instructions: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommitUserTurnCommand(Event):
+    """The user's turn is over (push-to-talk, without turn detection)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakHoldingPhraseCommand(Event):
+    """Say something while a tool is running.
+
+    Attributes:
+        call_id: The call that takes a while; its output is sent after the phrase was requested.
+        phrase: To be spoken verbatim.
+    """
+
+    call_id: str
+    phrase: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelSupervisorCommand(Event):
+    """Give up the supervisor's task."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSupervisorCommand(Event):
+    """Tell the running supervisor something new."""
+
+    message: str

@@ -1,0 +1,173 @@
+"""What we say to the server: every frame we write is made here.
+
+Frames are UTF-8 JSON as bytes, ready for the socket. All but audio carry an ``event_id``, whose
+prefix names its purpose, so that an ``error`` event can be matched to what caused it.
+"""
+
+import json
+from binascii import b2a_base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from rtvoice.settings import (
+    ConversationSeed,
+    NoiseReduction,
+    OutputModality,
+    ReasoningEffort,
+    SemanticVAD,
+    ServerVAD,
+    TurnDetection,
+)
+
+_APPEND_HEAD: Final = b'{"type":"input_audio_buffer.append","audio":"'
+_APPEND_TAIL: Final = b'"}'
+
+Fields = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionConfig:
+    """Everything that the full ``session.update`` says; the agent has validated it.
+
+    Attributes:
+        turn_detection: ``None`` switches it off: turns are committed by hand.
+        modalities: What the user asked for. The API takes one: ``["text", "audio"]`` is sent as audio,
+            whose transcript brings the text.
+        tools: Function tools (and server-side ``mcp`` entries), as the API wants them.
+    """
+
+    model: str
+    instructions: str = ""
+    voice: str = "marin"
+    speech_speed: float = 1.0
+    modalities: Sequence[OutputModality] = ("audio",)
+    transcription_model: str | None = None
+    noise_reduction: NoiseReduction | str | None = None
+    turn_detection: TurnDetection | None = None
+    tools: Sequence[Mapping[str, Any]] = ()
+    tool_choice: str = "auto"
+    reasoning_effort: ReasoningEffort | None = None
+    seed: ConversationSeed | None = None
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the assistant answers in sound."""
+        return "audio" in self.modalities
+
+
+def append_audio(pcm: bytes) -> bytes:
+    """Return the frame for microphone audio (PCM16, 24 kHz, mono; not empty: the server refuses that)."""
+    return _APPEND_HEAD + b2a_base64(pcm, newline=False) + _APPEND_TAIL
+
+
+def frame(kind: str, event_id: str | None = None, /, **fields: Any) -> bytes:
+    """Return a frame of any type."""
+    body: Fields = {"type": kind}
+    if event_id is not None:
+        body["event_id"] = event_id
+    body.update(fields)
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def session_update(event_id: str, **fields: Any) -> bytes:
+    """Return a partial ``session.update``."""
+    return frame("session.update", event_id, session={"type": "realtime", **fields})
+
+
+def full_session_update(event_id: str, config: SessionConfig) -> bytes:
+    """Return the first frame of a session."""
+    audio_format = {"type": "audio/pcm", "rate": 24000}
+    audio_input: Fields = {"format": audio_format, "turn_detection": turn_detection_fields(config.turn_detection)}
+    if config.transcription_model is not None:
+        audio_input["transcription"] = {"model": str(config.transcription_model)}
+    if config.noise_reduction is not None:
+        audio_input["noise_reduction"] = {"type": str(config.noise_reduction)}
+    fields: Fields = {
+        "model": config.model,
+        "instructions": config.instructions,
+        "output_modalities": ["audio"] if config.speaks else ["text"],
+        "max_output_tokens": "inf",
+        "tool_choice": config.tool_choice,
+        "tools": list(config.tools),
+        "audio": {
+            "input": audio_input,
+            "output": {"format": audio_format, "voice": config.voice, "speed": config.speech_speed},
+        },
+    }
+    if config.reasoning_effort is not None:
+        fields["reasoning"] = {"effort": str(config.reasoning_effort)}
+    return session_update(event_id, **fields)
+
+
+def turn_detection_fields(turn_detection: TurnDetection | None) -> Fields | None:
+    """Return the wire form of a turn detection setting."""
+    match turn_detection:
+        case SemanticVAD(eagerness=eagerness):
+            kind: Fields = {"type": "semantic_vad", "eagerness": str(eagerness)}
+        case ServerVAD():
+            kind = {"type": "server_vad", **turn_detection.model_dump()}
+        case None:
+            return None
+    return {**kind, "create_response": True, "interrupt_response": True}
+
+
+def speed_update(event_id: str, speed: float) -> bytes:
+    """Return the partial update for the speech speed."""
+    return session_update(event_id, audio={"output": {"speed": speed}})
+
+
+def user_message(event_id: str, text: str, image_url: str | None = None) -> bytes:
+    """Return the frame that adds a user message of text, an image, or both."""
+    content: list[Fields] = []
+    if text:
+        content.append({"type": "input_text", "text": text})
+    if image_url is not None:
+        content.append({"type": "input_image", "image_url": image_url})
+    return _item(event_id, {"type": "message", "role": "user", "content": content})
+
+
+def seed_message(event_id: str, role: Literal["user", "assistant"], text: str) -> bytes:
+    """Return the frame that adds a message as already said."""
+    kind = "input_text" if role == "user" else "output_text"
+    return _item(event_id, {"type": "message", "role": role, "content": [{"type": kind, "text": text}]})
+
+
+def function_call_output(event_id: str, call_id: str, output: str) -> bytes:
+    """Return the frame that answers a function call."""
+    return _item(event_id, {"type": "function_call_output", "call_id": call_id, "output": output})
+
+
+def _item(event_id: str, item: Fields) -> bytes:
+    return frame("conversation.item.create", event_id, item=item)
+
+
+def response_create(event_id: str, *, instructions: str | None = None, tool_choice: str | None = None) -> bytes:
+    """Return the frame that asks for a response."""
+    overrides: Fields = {}
+    if instructions is not None:
+        overrides["instructions"] = instructions
+    if tool_choice is not None:
+        overrides["tool_choice"] = tool_choice
+    return frame("response.create", event_id, **({"response": overrides} if overrides else {}))
+
+
+def response_cancel(event_id: str, response_id: str | None = None) -> bytes:
+    """Return the frame that stops a response; without an id the running one."""
+    return frame("response.cancel", event_id, **({"response_id": response_id} if response_id else {}))
+
+
+def truncate(event_id: str, item_id: str, content_index: int, audio_end_ms: int) -> bytes:
+    """Return the frame that tells the server how much of an item was heard."""
+    return frame(
+        "conversation.item.truncate",
+        event_id,
+        item_id=item_id,
+        content_index=content_index,
+        audio_end_ms=audio_end_ms,
+    )
+
+
+def commit_audio(event_id: str) -> bytes:
+    """Return the frame that ends the user's turn by hand."""
+    return frame("input_audio_buffer.commit", event_id)

@@ -1,0 +1,99 @@
+"""What the server's complaints mean: harmless, fatal, or worth telling the user."""
+
+from typing import Final
+
+from rtvoice.errors import AuthenticationFailed, ConnectionFailed, ServerError, SessionError
+from rtvoice.events.facts import AgentError
+from rtvoice.realtime.server_events import Error
+
+BENIGN: Final = frozenset(
+    {
+        "response_cancel_not_active",  # the server had cancelled by itself
+        "input_audio_buffer_commit_empty",  # turn detection had committed first
+        "item_truncate_invalid_item_id",  # the item is gone
+        "unsupported_content_type",  # truncating an item without audio
+    }
+)
+ALREADY_ACTIVE: Final = "conversation_already_has_active_response"
+SESSION_EXPIRED: Final = "session_expired"
+
+_ADVICE: Final = {
+    "invalid_api_key": "Check OPENAI_API_KEY or the api_key argument.",
+    "insufficient_quota": "The account has no credit left: check the plan and billing of the organisation.",
+    "credit_balance_exhausted": "The account has no credit left: check the plan and billing of the organisation.",
+    "model_not_found": "Check the model's name, that it is a realtime model still offered, and the key's access to it.",
+    "missing_model": "Give the name of a realtime model with model=.",
+    "beta_api_shape_disabled": "The retired beta interface was asked for: take the OpenAI-Beta header out.",
+}
+_CREDENTIALS: Final = frozenset({"invalid_api_key", "insufficient_quota", "credit_balance_exhausted"})
+_CODE_OF_CLOSE: Final = {3000: "invalid_api_key", 4004: "model_not_found"}
+_HTTP_ADVICE: Final = {
+    400: "The server did not understand the request: check the provider's URL and, on Azure, the deployment.",
+    401: "The server does not accept the credentials: check the API key or token.",
+    403: "The credentials have no access to this resource: check the key's project, or the role of the Azure identity.",
+    404: "Nothing is there: check the provider's URL, the model's or deployment's name, and on Azure the resource.",
+    429: "Too many connections or requests: wait, or raise the rate limit of the account.",
+}
+
+
+def is_benign(error: Error) -> bool:
+    """Whether an error only says that a request was superfluous."""
+    return error.code in BENIGN or (error.code == "invalid_value" and "already shorter than" in error.message)
+
+
+def as_agent_error(error: Error) -> AgentError:
+    """Return the error as users see it."""
+    return AgentError(
+        type=error.type or "error",
+        message=error.message or error.code or "The server reported an error without saying which.",
+        code=error.code,
+        event_id=error.event_id,
+        param=error.param,
+    )
+
+
+def is_refusal(code: str | None) -> bool:
+    """Whether an error code means that connecting again cannot help."""
+    return code in _ADVICE
+
+
+def is_refusing_close(error: Error | None, close_code: int | None, reason: str) -> bool:
+    """Whether a close means that the server does not want this session, rather than that it broke."""
+    codes = {error.code if error else None, reason.rpartition(".")[2]}
+    return any(is_refusal(code) for code in codes) or (close_code is not None and 3000 <= close_code < 5000)
+
+
+def close_refusal(error: Error | None, close_code: int | None, reason: str) -> SessionError:
+    """Return the exception for a server that closed the connection before the session stood.
+
+    Args:
+        error: The ``error`` event that came before the close, if one did.
+        close_code: The WebSocket close code.
+        reason: The close reason; the service writes ``<error type>.<error code>`` there.
+    """
+    code = (error.code if error else None) or reason.rpartition(".")[2] or None
+    if close_code in _CODE_OF_CLOSE and not is_refusal(code):
+        code = _CODE_OF_CLOSE[close_code]
+    said = (error.message if error else "") or reason or "no reason given"
+    message = f"The server refused the session: {said.rstrip('.')}. {_ADVICE.get(code or '', '')}".rstrip()
+    if close_code is not None:
+        message += f" (close code {close_code})"
+    kind = AuthenticationFailed if code in _CREDENTIALS else ConnectionFailed
+    return kind(message, code=code, close_code=close_code)
+
+
+def http_refusal(status: int) -> SessionError:
+    """Return the exception for a server that answered the WebSocket upgrade with an HTTP status."""
+    advice = _HTTP_ADVICE.get(status, "Check the provider's URL and the service's status.")
+    kind = AuthenticationFailed if status in (401, 403) else ConnectionFailed
+    return kind(f"The server answered HTTP {status} instead of opening a WebSocket. {advice}", close_code=status)
+
+
+def settings_refusal(error: Error) -> ServerError:
+    """Return the exception for a refused first ``session.update``: none of the settings would apply."""
+    where = f" (parameter {error.param})" if error.param else ""
+    return ServerError(
+        f"The server refused the session's settings{where}: {error.message or error.code}. "
+        "It refuses them as a whole, so the agent would have run without its instructions and tools.",
+        code=error.code,
+    )
