@@ -2,5 +2,6 @@
 
 from rtvoice.agent.agent import RealtimeAgent
 from rtvoice.listener import AgentListener
+from rtvoice.supervisor import Supervisor
 
-__all__ = ["AgentListener", "RealtimeAgent"]
+__all__ = ["AgentListener", "RealtimeAgent", "Supervisor"]

@@ -5,7 +5,7 @@ import logging
 from contextvars import ContextVar
 from enum import Enum, auto
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from rtvoice.agent import checks
 from rtvoice.agent.interrupt_signal import graceful_interrupt
@@ -35,6 +35,9 @@ from rtvoice.settings import (
     TurnDetection,
 )
 from rtvoice.tools import ToolContext, Tools
+
+if TYPE_CHECKING:
+    from rtvoice.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +79,7 @@ class RealtimeAgent(Generic[T]):
         noise_reduction: The server's noise reduction; ``None`` for none.
         turn_detection: How the server knows that the user has finished; default ``SemanticVAD()``.
         tools: What the model may call. The agent works on a copy.
+        supervisor: Works on long tasks that the model hands over.
         audio_input: Where the user is heard; default ``MicrophoneInput()``.
         audio_output: Where the assistant is heard; default ``SpeakerOutput()``.
         context: An object of yours that tools receive as ``Inject[YourType]``.
@@ -106,6 +110,7 @@ class RealtimeAgent(Generic[T]):
         noise_reduction: NoiseReduction | str | None = NoiseReduction.FAR_FIELD,
         turn_detection: TurnDetection | None = None,
         tools: Tools | None = None,
+        supervisor: "Supervisor[Any] | None" = None,
         audio_input: AudioInputDevice | None = None,
         audio_output: AudioOutputDevice | None = None,
         context: T | None = None,
@@ -143,13 +148,17 @@ class RealtimeAgent(Generic[T]):
         self._bus = EventBus()
         self._history = ConversationHistory(seed=self._seed.messages if self._seed else ())
         self._tools = checks.instance("tools", tools, Tools).clone() if tools is not None else Tools()
+        self._supervisor = supervisor
+        if supervisor is not None:
+            self._check_supervisor(supervisor)
+        self._context = context
         self._tools.set_context(ToolContext(event_bus=self._bus, context=context, conversation_history=self._history))
         self._warn_of_unresolved_injections()
         if listener is not None:
             checks.warn_of_idle_hooks(
                 listener,
                 inactivity_on=self._inactivity_s is not None,
-                has_supervisor=False,
+                has_supervisor=supervisor is not None,
                 has_text="text" in self._modalities,
             )
         self._state = _State.NEW
@@ -275,7 +284,7 @@ class RealtimeAgent(Generic[T]):
             transcription_model=self._transcription_model,
             noise_reduction=self._noise_reduction,
             turn_detection=self._turn_detection,
-            tools=self._tools.realtime_schema(),
+            tools=self._tool_schemas(),
             seed=self._seed,
         )
         return Parts(
@@ -289,7 +298,17 @@ class RealtimeAgent(Generic[T]):
             listener=self._listener,
             inactivity_s=self._inactivity_s,
             recording_path=self._recording_path,
+            supervisor=self._supervisor,
+            context=self._context,
         )
+
+    def _tool_schemas(self) -> list[dict[str, Any]]:
+        schemas = self._tools.realtime_schema()
+        if self._supervisor is not None:
+            from rtvoice.components.supervision import supervisor_schema  # see Parts
+
+            schemas.append(supervisor_schema(self._supervisor))
+        return schemas
 
     def _request_stop(self, reason: str) -> None:
         self._bus.publish(StopAgentCommand(reason=reason))
@@ -299,6 +318,20 @@ class RealtimeAgent(Generic[T]):
             return True
         logger.warning("%s() does nothing: the agent is not connected", what)
         return False
+
+    def _check_supervisor(self, supervisor: "Supervisor[Any]") -> None:
+        for method in ("bind", "start", "resume"):
+            if not callable(getattr(supervisor, method, None)):
+                raise TypeError(f"supervisor must be a rtvoice.Supervisor, not {type(supervisor).__name__}")
+        for name in (supervisor.name, "cancel_supervisor", "update_supervisor"):
+            if self._tools.get(name) is not None:
+                raise ConfigurationError(f"The agent needs the name {name!r} for its supervisor: rename your tool")
+        if self._transcription_model is None:
+            self._transcription_model = _transcription_model(DEFAULT, self._provider)
+            logger.warning(
+                "transcription_model=None is overridden with %r: the supervisor has to read what the user says",
+                self._transcription_model,
+            )
 
     def _warn_of_unresolved_injections(self) -> None:
         for missing in self._tools.unresolved_injections():

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rtvoice.audio.devices import AudioInputDevice, AudioOutputDevice
 from rtvoice.components.capture import Capture
@@ -34,14 +34,19 @@ from rtvoice.realtime.client_events import SessionConfig
 from rtvoice.realtime.protocol import RealtimeProtocol
 from rtvoice.tools import Tools
 
+if TYPE_CHECKING:
+    from rtvoice.components.recorder import Recorder
+    from rtvoice.components.supervision import Supervision
+    from rtvoice.supervisor import Supervisor
+
 logger = logging.getLogger(__name__)
 
 _DEVICE_STOP_S: Final = 1.0
 """How long a device may take to stop before it is left alone."""
 _TOOLS_STOP_S: Final = 0.5
 """How long cancelled tools may take to be answered."""
-_SUBSCRIBERS_STOP_S: Final = 1.0
-"""How long application event handlers may take to work off what is queued for them."""
+_RECORDER_STOP_S: Final = 10.0
+"""How long a slow disk may take to complete the recording."""
 
 
 _LISTENER_STOP_S: Final = 5.0
@@ -71,6 +76,8 @@ class Parts:
         listener: AgentListener,
         inactivity_s: float | None,
         recording_path: Path | None,
+        supervisor: "Supervisor[Any] | None" = None,
+        context: object | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._bus = bus
@@ -79,11 +86,18 @@ class Parts:
         self._session = Session(bus, provider, RealtimeProtocol(config, loop.time), model=config.model)
         self._capture = Capture(bus, audio_input)
         self._playback = Playback(bus, audio_output)
-        self._tool_runner = ToolRunner(bus, tools)
+        self._supervision = _supervision(bus, supervisor, history, config, context)
+        others = self._supervision.tool_names if self._supervision is not None else frozenset()
+        self._tool_runner = ToolRunner(bus, tools, others=others)
         self._transcript = Transcript(bus, history)
         self._inactivity = Inactivity(bus, inactivity_s) if inactivity_s is not None else None
         self._tools_answered = asyncio.Event()
-        self.recording_path = recording_path
+        self._recorder = _recorder(bus, recording_path, audio_output)
+
+    @property
+    def recording_path(self) -> Path | None:
+        """The recording, if there is a complete one."""
+        return self._recorder.path if self._recorder is not None else None
 
     @property
     def connected(self) -> bool:
@@ -130,6 +144,9 @@ class Parts:
             self._run(group, "session", self._session.run)
             await self._session.wait_for_server()
             self._run(group, "tool runner", self._run_tools)
+            if self._recorder is not None:
+                await self._recorder.start()
+                self._run(group, "recorder", self._recorder.run)
             self._bus.publish(AgentSessionConnectedEvent())
             await self._playback.start()
             self._run(group, "playback", self._playback.run)
@@ -147,6 +164,8 @@ class Parts:
             self._bus.publish(AgentErrorEvent(_as_agent_error(failure)))
         await _bounded(self._capture.stop(), _DEVICE_STOP_S, "the input device's stop()")
         self._tool_runner.stop()
+        if self._supervision is not None:
+            self._supervision.stop()
         if self._session.connected:
             await _bounded(self._tools_answered.wait(), _TOOLS_STOP_S, "cancelling the tools")
         async with asyncio.TaskGroup() as group:
@@ -155,13 +174,18 @@ class Parts:
         if self._inactivity is not None:
             self._inactivity.stop()
         self._transcript.stop()
+        if self._recorder is not None:
+            await _bounded(self._recorder.stop(), _RECORDER_STOP_S, "the recording to be complete")
         self._bus.publish(AgentStoppedEvent())
         self._bus.detach()
         await self.hooks.stop()
 
     async def _run_tools(self) -> None:
         try:
-            await self._tool_runner.run()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._tool_runner.run())
+                if self._supervision is not None:
+                    group.create_task(self._supervision.run())
         finally:
             self._tools_answered.set()
 
@@ -176,6 +200,29 @@ class Parts:
             logger.exception("The %s failed", name)
             self._bus.publish(AgentErrorEvent(AgentError("internal_error", f"The {name} failed: {error!r}")))
             self._bus.publish(StopAgentCommand(reason=f"the {name} failed"))
+
+
+def _recorder(bus: EventBus, path: Path | None, output: AudioOutputDevice) -> "Recorder | None":
+    if path is None:
+        return None
+    from rtvoice.components.recorder import Recorder  # it needs numpy, which an agent without it does not
+
+    return Recorder(bus, path, output)
+
+
+def _supervision(
+    bus: EventBus,
+    supervisor: "Supervisor[Any] | None",
+    history: ConversationHistory,
+    config: SessionConfig,
+    context: object | None,
+) -> "Supervision | None":
+    if supervisor is None:
+        return None
+    from rtvoice.components.supervision import Supervision  # an agent without a supervisor needs no language model
+
+    *tools, _ = config.tools
+    return Supervision(bus, supervisor, history=history, tools=tools, context=context)
 
 
 def _cancel_the_rest() -> None:

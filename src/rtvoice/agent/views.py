@@ -16,12 +16,19 @@ from rtvoice.settings import (
     TranscriptionModel,
     TurnDetection,
 )
+from rtvoice.supervisor import (
+    ClarificationCheckpoint,
+    SupervisorClarificationNeeded,
+    SupervisorDone,
+    SupervisorResult,
+)
 
 __all__ = [
     "AgentError",
     "AgentListener",
     "AgentResult",
     "AssistantVoice",
+    "ClarificationCheckpoint",
     "ConversationSeed",
     "NoiseReduction",
     "OutputModality",
@@ -30,6 +37,9 @@ __all__ = [
     "SemanticEagerness",
     "SemanticVAD",
     "ServerVAD",
+    "SupervisorClarificationNeeded",
+    "SupervisorDone",
+    "SupervisorResult",
     "TranscriptionModel",
     "TurnDetection",
 ]

@@ -277,7 +277,7 @@ class Playback:
         finally:
             self._uncleared.set()
         cuts = self._ledger.cut(self._clock.clear(now))
-        self._bus.publish(_interruption(cuts, current, by_program=by_program))
+        self._bus.publish(_interruption(cuts, current, by_program=by_program, cut_at=now))
         return cut_off
 
     def _take_in_unplayed(self) -> None:
@@ -294,7 +294,9 @@ class Playback:
                 self._on_event[type(event)](event)
 
 
-def _interruption(cuts: list[HeardItem], current: ItemKey | None, *, by_program: bool) -> AssistantInterruptedEvent:
+def _interruption(
+    cuts: list[HeardItem], current: ItemKey | None, *, by_program: bool, cut_at: float
+) -> AssistantInterruptedEvent:
     """Return the event: the item that was being heard, or else the first that was to be."""
     sounding = next((item for item in cuts if item.key == current), cuts[0] if cuts else None)
     return AssistantInterruptedEvent(
@@ -310,4 +312,5 @@ def _interruption(cuts: list[HeardItem], current: ItemKey | None, *, by_program:
             for item in cuts
         ),
         by_program=by_program,
+        cut_at=cut_at,
     )

@@ -27,15 +27,24 @@ class ToolRunner:
         bus: The agent's bus.
         tools: The agent's tools.
         timeout_s: Limit for tools without one of their own; ``None`` for no limit.
+        others: Names of calls that another part answers.
     """
 
     hears = (ToolCallRequestedEvent,)
     says = (SpeakHoldingPhraseCommand, ToolCallFinishedEvent)
 
-    def __init__(self, bus: EventBus, tools: Tools, *, timeout_s: float | None = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        bus: EventBus,
+        tools: Tools,
+        *,
+        timeout_s: float | None = DEFAULT_TIMEOUT_S,
+        others: frozenset[str] = frozenset(),
+    ) -> None:
         self._bus = bus
         self._tools = tools
         self._timeout_s = timeout_s
+        self._others = others
         self._inbox = bus.open_inbox(*self.hears, in_order=True)
 
     def stop(self) -> None:
@@ -47,6 +56,8 @@ class ToolRunner:
         async with asyncio.TaskGroup() as group:
             running: set[asyncio.Task[None]] = set()
             async for event in self._inbox:
+                if event.name in self._others:
+                    continue
                 task = self._start(event, group)
                 running.add(task)
                 task.add_done_callback(running.discard)

@@ -105,6 +105,17 @@ class SpeakHoldingPhraseCommand(Event):
     phrase: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakProgressCommand(Event):
+    """Say how a long task is getting on, if nobody is speaking; otherwise it is not worth saying.
+
+    Attributes:
+        phrase: To be spoken verbatim.
+    """
+
+    phrase: str
+
+
 @dataclass(frozen=True, slots=True)
 class CancelSupervisorCommand(Event):
     """Give up the supervisor's task."""

@@ -287,6 +287,7 @@ class AssistantInterruptedEvent(Event):
         played_ms: What was heard of it.
         cuts: Every item with audio that was not heard to its end, in playing order.
         by_program: ``agent.interrupt()`` did it, not the user's voice.
+        cut_at: Loop time of the cut.
     """
 
     urgent: ClassVar[bool] = True
@@ -295,6 +296,7 @@ class AssistantInterruptedEvent(Event):
     played_ms: int | None = None
     cuts: tuple[PlaybackCut, ...] = field(default=(), kw_only=True)
     by_program: bool = field(default=False, kw_only=True)
+    cut_at: float | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

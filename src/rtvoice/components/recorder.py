@@ -1,0 +1,95 @@
+"""Recorder: both sides of the conversation into a file, while it happens."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from rtvoice.audio.devices import SupportsTap
+from rtvoice.audio.recording import RecordingWriter
+from rtvoice.events import (
+    AgentError,
+    AgentErrorEvent,
+    AssistantAudioPlayedEvent,
+    AssistantInterruptedEvent,
+    EventBus,
+    UserAudioCapturedEvent,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Records what was captured and what was really played.
+
+    An output device with a tap shows what it rendered; for others the recording follows the model of
+    what is heard when.
+
+    Args:
+        bus: The agent's bus.
+        path: The file; its suffix decides the format, see `RecordingWriter`.
+        output: The output device.
+    """
+
+    hears = (UserAudioCapturedEvent, AssistantAudioPlayedEvent, AssistantInterruptedEvent)
+    says = (AgentErrorEvent,)
+
+    def __init__(self, bus: EventBus, path: Path, output: object) -> None:
+        self._bus = bus
+        self._path = path
+        self._writer = RecordingWriter(path, on_error=self._report)
+        self._tap_source = output if isinstance(output, SupportsTap) else None
+        self._remove_tap: Callable[[], None] | None = None
+        self._inbox = bus.open_inbox(*self.hears, in_order=True)
+        self._started = False
+        self._closed = asyncio.Event()
+
+    @property
+    def path(self) -> Path | None:
+        """The recording, or ``None`` if there is none or it is not complete."""
+        return self._path if self._started and self._writer.error is None else None
+
+    async def start(self) -> None:
+        """Begin the recording now. If that fails it is reported, and the conversation goes on without."""
+        try:
+            await self._writer.start()
+        except OSError as error:
+            self._inbox.close()
+            self._report(error)
+            return
+        self._started = True
+        if self._tap_source is not None:
+            self._remove_tap = self._tap_source.add_tap(self._rendered)
+
+    async def stop(self) -> None:
+        """Take no more audio, and wait until the file is complete."""
+        self._inbox.close()
+        if self._started:
+            await self._closed.wait()
+
+    async def run(self) -> None:
+        """Record until `stop`."""
+        try:
+            async for event in self._inbox:
+                match event:
+                    case UserAudioCapturedEvent():
+                        self._writer.place("user", event.captured_at - len(event.pcm) / 48_000, event.pcm)
+                    case AssistantAudioPlayedEvent():
+                        if self._tap_source is None:
+                            self._writer.schedule(event.starts_at, event.pcm)
+                    case AssistantInterruptedEvent():
+                        if self._tap_source is None and event.cut_at is not None:
+                            self._writer.cut(event.cut_at)
+        finally:
+            if self._remove_tap is not None:
+                self._remove_tap()
+            await self._writer.close()
+            self._closed.set()
+
+    def _rendered(self, pcm: bytes, at: float) -> None:
+        self._writer.place("assistant", at, pcm)
+
+    def _report(self, error: Exception) -> None:
+        logger.debug("The recording failed", exc_info=error)
+        problem = AgentError("recording_error", f"Cannot record to {self._path}: {error}. The conversation goes on.")
+        self._bus.publish(AgentErrorEvent(problem))
