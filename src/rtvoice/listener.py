@@ -1,6 +1,38 @@
 """What an application may hear of a conversation."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from rtvoice.events.facts import AgentError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolApprovalRequest:
+    """A tool call that waits for a person's consent.
+
+    Attributes:
+        call_id: The model's id of the call.
+        name: The tool.
+        arguments: What it would be called with.
+    """
+
+    call_id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolApproval:
+    """A person's decision about a tool call.
+
+    Attributes:
+        approved: Whether the tool may run.
+        reason: Told to the model if it may not.
+    """
+
+    approved: bool
+    reason: str | None = None
 
 
 class AgentListener:
@@ -48,6 +80,26 @@ class AgentListener:
 
     async def on_agent_error(self, error: AgentError) -> None:
         """The server, the connection, a device or the recording reported an error."""
+
+    async def on_tool_executed(self, name: str, action_kind: str | None, silent: bool) -> None:
+        """A tool call was answered.
+
+        Args:
+            name: The tool.
+            action_kind: The tool's ``kind=``, if it has one.
+            silent: The assistant says nothing about it.
+        """
+
+    async def on_tool_approval_requested(self, request: ToolApprovalRequest) -> ToolApproval | bool:
+        """A tool with ``needs_approval=True`` waits for a person's consent.
+
+        Unlike the other callbacks this one may take its time: it runs beside them, and the conversation
+        goes on meanwhile. Without it, such tools are refused.
+
+        Returns:
+            Whether the tool may run: a `ToolApproval`, or just ``True`` or ``False``.
+        """
+        return ToolApproval(False, "nobody is there to approve it")
 
     async def on_supervisor_started(self) -> None:
         """The supervisor began to work."""

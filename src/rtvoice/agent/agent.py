@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextvars import ContextVar
 from enum import Enum, auto
 from pathlib import Path
@@ -12,6 +13,7 @@ from rtvoice.agent.interrupt_signal import graceful_interrupt
 from rtvoice.agent.parts import Parts
 from rtvoice.agent.result import AgentResult
 from rtvoice.audio import AudioInputDevice, AudioOutputDevice, MicrophoneInput, SpeakerOutput
+from rtvoice.components.tool_runner import DEFAULT_TIMEOUT_S
 from rtvoice.conversation import ConversationHistory
 from rtvoice.errors import AgentStateError, ConfigurationError
 from rtvoice.events import (
@@ -83,6 +85,8 @@ class RealtimeAgent(Generic[T]):
         audio_input: Where the user is heard; default ``MicrophoneInput()``.
         audio_output: Where the assistant is heard; default ``SpeakerOutput()``.
         context: An object of yours that tools receive as ``Inject[YourType]``.
+        tool_dependencies: Further objects for ``Inject[...]``, searched in order after the others.
+        tool_timeout_seconds: How long a tool may run unless it says otherwise; ``None`` for no limit.
         listener: Receives callbacks; see `AgentListener`.
         conversation_seed: A conversation that counts as already held.
         inactivity_timeout_seconds: Stop when nobody has spoken for so long; needs the next one.
@@ -114,6 +118,8 @@ class RealtimeAgent(Generic[T]):
         audio_input: AudioInputDevice | None = None,
         audio_output: AudioOutputDevice | None = None,
         context: T | None = None,
+        tool_dependencies: Sequence[object] = (),
+        tool_timeout_seconds: float | None = DEFAULT_TIMEOUT_S,
         listener: AgentListener | None = None,
         conversation_seed: ConversationSeed | None = None,
         inactivity_timeout_seconds: float | None = None,
@@ -152,8 +158,12 @@ class RealtimeAgent(Generic[T]):
         if supervisor is not None:
             self._check_supervisor(supervisor)
         self._context = context
-        self._tools.set_context(ToolContext(event_bus=self._bus, context=context, conversation_history=self._history))
+        self._tool_timeout_s = checks.timeout("tool_timeout_seconds", tool_timeout_seconds)
+        self._tools.set_context(
+            ToolContext(*tool_dependencies, event_bus=self._bus, context=context, conversation_history=self._history)
+        )
         self._warn_of_unresolved_injections()
+        checks.warn_of_unapproved_tools(self._tools, self._listener)
         if listener is not None:
             checks.warn_of_idle_hooks(
                 listener,
@@ -294,6 +304,7 @@ class RealtimeAgent(Generic[T]):
             audio_input=self._input,
             audio_output=self._output,
             tools=self._tools,
+            tool_timeout_s=self._tool_timeout_s,
             history=self._history,
             listener=self._listener,
             inactivity_s=self._inactivity_s,

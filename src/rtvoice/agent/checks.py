@@ -16,6 +16,7 @@ from rtvoice.settings import (
     TranscriptionModel,
     TurnDetection,
 )
+from rtvoice.tools import Tools
 
 logger = logging.getLogger(__name__)
 
@@ -147,9 +148,16 @@ def inactivity(seconds: float | None, *, enabled: bool) -> float | None:
         raise ConfigurationError(
             "inactivity_timeout_seconds is given but the timeout is off: set inactivity_timeout_enabled=True"
         )
-    value = float(instance("inactivity_timeout_seconds", seconds, (int, float)))
+    return timeout("inactivity_timeout_seconds", seconds)
+
+
+def timeout(name: str, seconds: float | None) -> float | None:
+    """Return a limit in seconds, ``None`` for none."""
+    if seconds is None:
+        return None
+    value = float(instance(name, seconds, (int, float)))
     if not value > 0:
-        raise ConfigurationError(f"inactivity_timeout_seconds must be greater than 0, not {seconds!r}")
+        raise ConfigurationError(f"{name} must be greater than 0, not {seconds!r}; None switches the limit off")
     return value
 
 
@@ -157,6 +165,16 @@ def overrides(listener: object, callback: str) -> bool:
     """Whether a listener does something in a callback."""
     method = getattr(type(listener), callback, None) or getattr(listener, callback, None)
     return method is not None and method is not getattr(AgentListener, callback)
+
+
+def warn_of_unapproved_tools(tools: Tools, listener: object) -> None:
+    """Warn of tools that need a person's consent when nobody is there to give it."""
+    names = [tool.name for tool in tools.tools.values() if tool.needs_approval]
+    if names and not overrides(listener, "on_tool_approval_requested"):
+        logger.warning(
+            "Calls of %s will be refused: they need approval, and the listener has no on_tool_approval_requested",
+            ", ".join(names),
+        )
 
 
 def warn_of_idle_hooks(listener: object, *, inactivity_on: bool, has_supervisor: bool, has_text: bool) -> None:

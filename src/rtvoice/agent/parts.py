@@ -72,6 +72,7 @@ class Parts:
         audio_input: AudioInputDevice,
         audio_output: AudioOutputDevice,
         tools: Tools,
+        tool_timeout_s: float | None,
         history: ConversationHistory,
         listener: AgentListener,
         inactivity_s: float | None,
@@ -88,7 +89,7 @@ class Parts:
         self._playback = Playback(bus, audio_output)
         self._supervision = _supervision(bus, supervisor, history, config, context)
         others = self._supervision.tool_names if self._supervision is not None else frozenset()
-        self._tool_runner = ToolRunner(bus, tools, others=others)
+        self._tool_runner = ToolRunner(bus, tools, timeout_s=tool_timeout_s, others=others)
         self._transcript = Transcript(bus, history)
         self._inactivity = Inactivity(bus, inactivity_s) if inactivity_s is not None else None
         self._tools_answered = asyncio.Event()

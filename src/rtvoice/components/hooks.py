@@ -1,9 +1,10 @@
 """Hooks: tells the application's listener what happens, one callback at a time and in order."""
 
 import asyncio
+import inspect
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 from rtvoice.events import (
@@ -16,15 +17,18 @@ from rtvoice.events import (
     AssistantTranscriptDeltaEvent,
     Event,
     EventBus,
+    ResolveToolApprovalCommand,
     ResponseFinishedEvent,
     SupervisorFinishedEvent,
     SupervisorStartedEvent,
+    ToolApprovalRequestedEvent,
+    ToolCallFinishedEvent,
     UserInactivityCountdownEvent,
     UserStartedSpeakingEvent,
     UserStoppedSpeakingEvent,
     UserTranscriptCompletedEvent,
 )
-from rtvoice.listener import AgentListener
+from rtvoice.listener import AgentListener, ToolApproval, ToolApprovalRequest
 
 logger = logging.getLogger(__name__)
 
@@ -52,14 +56,17 @@ class Hooks:
         AssistantTranscriptCompletedEvent,
         AssistantInterruptedEvent,
         ResponseFinishedEvent,
+        ToolCallFinishedEvent,
+        ToolApprovalRequestedEvent,
         SupervisorStartedEvent,
         SupervisorFinishedEvent,
         UserInactivityCountdownEvent,
         AgentErrorEvent,
     )
-    says = ()
+    says = (ResolveToolApprovalCommand,)
 
     def __init__(self, bus: EventBus, listener: AgentListener | object, *, wants_deltas: bool) -> None:
+        self._bus = bus
         self._listener = listener
         self._inbox = bus.open_inbox(*self.hears, in_order=True)
         self._wants_deltas = wants_deltas
@@ -75,6 +82,7 @@ class Hooks:
             AssistantTranscriptDeltaEvent: lambda event: ("on_assistant_transcript_delta", event.delta),
             AssistantTranscriptCompletedEvent: lambda event: ("on_assistant_transcript", event.transcript),
             AssistantInterruptedEvent: lambda _: ("on_agent_interrupted",),
+            ToolCallFinishedEvent: lambda event: ("on_tool_executed", event.name, event.kind, not event.respond),
             SupervisorStartedEvent: lambda _: ("on_supervisor_started",),
             SupervisorFinishedEvent: lambda _: ("on_supervisor_finished",),
             UserInactivityCountdownEvent: lambda event: (
@@ -103,25 +111,47 @@ class Hooks:
 
     async def run(self) -> None:
         """Deliver until `stop`."""
-        try:
-            async for event in self._inbox:
-                for ready in self._gate.pass_on(event):
-                    if type(ready) is AssistantTranscriptDeltaEvent and not self._wants_deltas:
-                        continue
-                    await self._call(*self._callbacks[type(ready)](ready))
-        finally:
-            self._delivered.set()
+        async with asyncio.TaskGroup() as group:
+            approvals: set[asyncio.Task[None]] = set()
+            try:
+                async for event in self._inbox:
+                    if type(event) is ToolApprovalRequestedEvent:
+                        task = group.create_task(self._ask_for_approval(event), name="tool approval")
+                        approvals.add(task)
+                        task.add_done_callback(approvals.discard)
+                    else:
+                        await self._deliver(event)
+            finally:
+                for task in approvals:
+                    task.cancel()
+                self._delivered.set()
 
-    async def _call(self, name: str, *arguments: object) -> None:
-        callback: Callable[..., Awaitable[None] | None] | None = getattr(self._listener, name, None)
+    async def _deliver(self, event: Event) -> None:
+        for ready in self._gate.pass_on(event):
+            if type(ready) is AssistantTranscriptDeltaEvent and not self._wants_deltas:
+                continue
+            await self._call(*self._callbacks[type(ready)](ready))
+
+    async def _ask_for_approval(self, event: ToolApprovalRequestedEvent) -> None:
+        """Ask the listener, beside the other callbacks: a person may take a while."""
+        request = ToolApprovalRequest(call_id=event.call_id, name=event.name, arguments=event.arguments)
+        answer = await self._call("on_tool_approval_requested", request)
+        if not isinstance(answer, ToolApproval):
+            answer = ToolApproval(answer is True)
+        self._bus.publish(
+            ResolveToolApprovalCommand(call_id=event.call_id, approved=answer.approved, reason=answer.reason)
+        )
+
+    async def _call(self, name: str, *arguments: object) -> object:
+        callback: Callable[..., object] | None = getattr(self._listener, name, None)
         if callback is None:
-            return
+            return None
         try:
             result = callback(*arguments)
-            if result is not None:
-                await result
+            return await result if inspect.isawaitable(result) else result
         except Exception:
             logger.exception("Listener callback %s failed", name)
+            return None
 
 
 class TranscriptGate:

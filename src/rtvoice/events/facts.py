@@ -348,6 +348,7 @@ class ToolCallFinishedEvent(Event):
         success: Whether the tool did what it was asked.
         respond: Whether the model should say something about it.
         result_instruction: How the model should present it.
+        kind: The tool's ``kind``, if it has one.
     """
 
     call_id: str
@@ -356,6 +357,22 @@ class ToolCallFinishedEvent(Event):
     success: bool = True
     respond: bool = True
     result_instruction: str | None = None
+    kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolApprovalRequestedEvent(Event):
+    """A tool that needs a person's consent waits for it; a `ResolveToolApprovalCommand` decides.
+
+    Attributes:
+        call_id: The call that waits.
+        name: The tool.
+        arguments: What it would be called with.
+    """
+
+    call_id: str
+    name: str
+    arguments: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
