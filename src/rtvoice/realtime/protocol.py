@@ -29,6 +29,7 @@ from rtvoice.events import (
     ResponseStartedEvent,
     SendMessageCommand,
     SpeakHoldingPhraseCommand,
+    SpeakProgressCommand,
     SpeechDetectedEvent,
     ToolCallFinishedEvent,
     ToolCallRequestedEvent,
@@ -118,6 +119,7 @@ class RealtimeProtocol:
             AssistantInterruptedEvent: self._interrupted,
             ToolCallFinishedEvent: self._tool_finished,
             SpeakHoldingPhraseCommand: self._speak_holding_phrase,
+            SpeakProgressCommand: self._speak_progress,
             SendMessageCommand: self._send_message,
             RequestResponseCommand: self._request_response,
             CommitUserTurnCommand: self._commit_user_turn,
@@ -155,12 +157,7 @@ class RealtimeProtocol:
 
     def frames(self) -> list[bytes]:
         """Return the frames that may be sent now, in order."""
-        now = self._clock()
-        if self._speed is not None and not self._arbiter.line_in_use:
-            self._frames.append(client_events.speed_update(self._id("speed"), self._speed))
-            self._speed = None
-        while (request := self._arbiter.take(now)) is not None:
-            self._create_response(request, now)
+        self._use_free_line()
         frames, self._frames = self._frames, []
         return frames
 
@@ -408,6 +405,21 @@ class RealtimeProtocol:
                     client_events.truncate(self._id("truncate"), cut.item_id, cut.content_index, played_ms)
                 )
 
+    def _use_free_line(self) -> None:
+        """If no response is running, do what had to wait for that."""
+        now = self._clock()
+        if self._speed is not None and not self._arbiter.line_in_use:
+            self._frames.append(client_events.speed_update(self._id("speed"), self._speed))
+            self._speed = None
+        while (request := self._arbiter.take(now)) is not None:
+            self._create_response(request, now)
+
+    def _speak_progress(self, command: SpeakProgressCommand) -> None:
+        if self._arbiter.line_in_use or self._arbiter.waiting or self._arbiter.user_speaks:
+            logger.debug("The line is in use: progress is not worth waiting for")
+            return
+        self._arbiter.request(ResponseRequest(Purpose.HOLDING, instructions=[command.phrase]))
+
     def _speak_holding_phrase(self, event: SpeakHoldingPhraseCommand) -> None:
         call = self._calls.get(event.call_id)
         if call is None or call.answered:
@@ -476,6 +488,7 @@ class RealtimeProtocol:
         self._frames.append(client_events.session_update(self._id("tools"), tool_choice=command.tool_choice))
 
     def _update_tools(self, command: UpdateSessionToolsCommand) -> None:
+        self._use_free_line()  # what was asked for before still sees the old tools
         self._frames.append(client_events.session_update(self._id("tools"), tools=_tool_schemas(command.tools)))
 
     def _create_response(self, request: ResponseRequest, now: float) -> None:
