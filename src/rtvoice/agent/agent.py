@@ -37,6 +37,7 @@ from rtvoice.settings import (
     TurnDetection,
 )
 from rtvoice.tools import ToolContext, Tools
+from rtvoice.usage import Prices, UsageReport
 
 if TYPE_CHECKING:
     from rtvoice.supervisor import Supervisor
@@ -93,6 +94,9 @@ class RealtimeAgent(Generic[T]):
         inactivity_timeout_enabled: Switches the timeout on.
         recording_path: Record the session: ``.wav`` stereo (left user, right assistant), any other
             suffix raw mono PCM16 at 24 kHz.
+        max_cost_usd: Budget of the conversation in US dollars; when it is used up, the assistant says
+            goodbye and the agent stops. Needs known prices.
+        prices: Prices that replace or extend `rtvoice.usage.DEFAULT_PRICES`.
         provider: The service to talk to; default `OpenAIProvider`.
         api_key: OpenAI's key, instead of ``provider``; default the variable ``OPENAI_API_KEY``.
 
@@ -125,6 +129,8 @@ class RealtimeAgent(Generic[T]):
         inactivity_timeout_seconds: float | None = None,
         inactivity_timeout_enabled: bool = False,
         recording_path: str | Path | None = None,
+        max_cost_usd: float | None = None,
+        prices: Prices | None = None,
         provider: RealtimeProvider | None = None,
         api_key: str | None = None,
     ) -> None:
@@ -158,7 +164,9 @@ class RealtimeAgent(Generic[T]):
         if supervisor is not None:
             self._check_supervisor(supervisor)
         self._context = context
-        self._tool_timeout_s = checks.timeout("tool_timeout_seconds", tool_timeout_seconds)
+        self._prices = prices
+        self._max_cost_usd = checks.budget(max_cost_usd, self._model, prices)
+        self._tool_timeout_s = checks.limit("tool_timeout_seconds", tool_timeout_seconds)
         self._tools.set_context(
             ToolContext(*tool_dependencies, event_bus=self._bus, context=context, conversation_history=self._history)
         )
@@ -174,6 +182,7 @@ class RealtimeAgent(Generic[T]):
         self._state = _State.NEW
         self._finished = asyncio.Event()
         self._parts: Parts | None = None
+        self._usage = UsageReport()
 
     # --- the conversation ---
 
@@ -272,6 +281,11 @@ class RealtimeAgent(Generic[T]):
         """The conversation so far, seeds included."""
         return self._history
 
+    @property
+    def usage(self) -> UsageReport:
+        """What the conversation has used so far."""
+        return self._parts.meter.usage if self._parts is not None else self._usage
+
     # --- one run ---
 
     async def _hold_conversation(self) -> AgentResult:
@@ -282,7 +296,13 @@ class RealtimeAgent(Generic[T]):
             self._parts = None
         if failure is not None:
             raise failure
-        return AgentResult(turns=self._history.spoken_turns, recording_path=parts.recording_path)
+        self._usage = parts.meter.usage
+        return AgentResult(
+            turns=self._history.spoken_turns,
+            recording_path=parts.recording_path,
+            usage=self._usage,
+            latency=parts.meter.latency,
+        )
 
     def _make_parts(self) -> Parts:
         config = SessionConfig(
@@ -305,6 +325,8 @@ class RealtimeAgent(Generic[T]):
             audio_output=self._output,
             tools=self._tools,
             tool_timeout_s=self._tool_timeout_s,
+            prices=self._prices,
+            max_cost_usd=self._max_cost_usd,
             history=self._history,
             listener=self._listener,
             inactivity_s=self._inactivity_s,

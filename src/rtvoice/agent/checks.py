@@ -17,6 +17,7 @@ from rtvoice.settings import (
     TurnDetection,
 )
 from rtvoice.tools import Tools
+from rtvoice.usage import Prices, price_known
 
 logger = logging.getLogger(__name__)
 
@@ -148,16 +149,24 @@ def inactivity(seconds: float | None, *, enabled: bool) -> float | None:
         raise ConfigurationError(
             "inactivity_timeout_seconds is given but the timeout is off: set inactivity_timeout_enabled=True"
         )
-    return timeout("inactivity_timeout_seconds", seconds)
+    return limit("inactivity_timeout_seconds", seconds)
 
 
-def timeout(name: str, seconds: float | None) -> float | None:
-    """Return a limit in seconds, ``None`` for none."""
-    if seconds is None:
+def limit(name: str, value: float | None) -> float | None:
+    """Return a limit, ``None`` for none."""
+    if value is None:
         return None
-    value = float(instance(name, seconds, (int, float)))
-    if not value > 0:
-        raise ConfigurationError(f"{name} must be greater than 0, not {seconds!r}; None switches the limit off")
+    number = float(instance(name, value, (int, float)))
+    if not number > 0:
+        raise ConfigurationError(f"{name} must be greater than 0, not {value!r}; None switches the limit off")
+    return number
+
+
+def budget(usd: float | None, model: str, prices: Prices | None) -> float | None:
+    """Return the budget in US dollars; a model without a price cannot be kept within one."""
+    value = limit("max_cost_usd", usd)
+    if value is not None and not price_known(model, prices):
+        raise ConfigurationError(f"max_cost_usd needs the price of {model!r}: give it with prices=")
     return value
 
 

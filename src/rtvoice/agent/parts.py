@@ -13,6 +13,7 @@ from rtvoice.audio.devices import AudioInputDevice, AudioOutputDevice
 from rtvoice.components.capture import Capture
 from rtvoice.components.hooks import Hooks
 from rtvoice.components.inactivity import Inactivity
+from rtvoice.components.meter import Meter
 from rtvoice.components.playback import Playback
 from rtvoice.components.session import Session
 from rtvoice.components.tool_runner import ToolRunner
@@ -33,6 +34,7 @@ from rtvoice.realtime import RealtimeProvider
 from rtvoice.realtime.client_events import SessionConfig
 from rtvoice.realtime.protocol import RealtimeProtocol
 from rtvoice.tools import Tools
+from rtvoice.usage import Prices, UsageMeter
 
 if TYPE_CHECKING:
     from rtvoice.components.recorder import Recorder
@@ -47,8 +49,8 @@ _TOOLS_STOP_S: Final = 0.5
 """How long cancelled tools may take to be answered."""
 _RECORDER_STOP_S: Final = 10.0
 """How long a slow disk may take to complete the recording."""
-
-
+_SUBSCRIBERS_STOP_S: Final = 1.0
+"""How long application event handlers may take to work off what is queued for them."""
 _LISTENER_STOP_S: Final = 5.0
 """How long ``on_agent_stopped`` may take."""
 
@@ -73,6 +75,8 @@ class Parts:
         audio_output: AudioOutputDevice,
         tools: Tools,
         tool_timeout_s: float | None,
+        prices: Prices | None,
+        max_cost_usd: float | None,
         history: ConversationHistory,
         listener: AgentListener,
         inactivity_s: float | None,
@@ -91,6 +95,8 @@ class Parts:
         others = self._supervision.tool_names if self._supervision is not None else frozenset()
         self._tool_runner = ToolRunner(bus, tools, timeout_s=tool_timeout_s, others=others)
         self._transcript = Transcript(bus, history)
+        usage_meter = UsageMeter(config.model, config.transcription_model, prices)
+        self.meter = Meter(bus, usage_meter, max_cost_usd=max_cost_usd)
         self._inactivity = Inactivity(bus, inactivity_s) if inactivity_s is not None else None
         self._tools_answered = asyncio.Event()
         self._recorder = _recorder(bus, recording_path, audio_output)
@@ -117,14 +123,15 @@ class Parts:
                 self._bus.attach(group)
                 self._run(group, "hooks", self.hooks.run)
                 self._run(group, "transcript", self._transcript.run)
+                self._run(group, "meter", self.meter.run)
                 beginning = group.create_task(self._begin(group), name="rtvoice beginning")
                 try:
                     failure = await self._wait_for_stop()
-                finally:  # also when run() is cancelled
+                finally:  # also when run() is cancelled; that exception then ends the group
                     beginning.cancel()
                     await asyncio.wait([beginning], timeout=_DEVICE_STOP_S)
                     await self._end(failure)
-                    _cancel_the_rest()
+                _cancel_the_rest()
         except* _Over:
             pass
         finally:
@@ -175,10 +182,11 @@ class Parts:
         if self._inactivity is not None:
             self._inactivity.stop()
         self._transcript.stop()
+        self.meter.stop()
         if self._recorder is not None:
             await _bounded(self._recorder.stop(), _RECORDER_STOP_S, "the recording to be complete")
         self._bus.publish(AgentStoppedEvent())
-        self._bus.detach()
+        await self._bus.detach(_SUBSCRIBERS_STOP_S)
         await self.hooks.stop()
 
     async def _run_tools(self) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from rtvoice.conversation import ConversationTurn
+from rtvoice.usage import LatencyReport, UsageReport
 
 
 class AgentResult(BaseModel):
@@ -14,9 +15,13 @@ class AgentResult(BaseModel):
         turns: What was said in this session, in conversation order, without seeds. Without user
             transcription only the assistant's turns.
         recording_path: The recording, as the path was given; ``None`` without one, or if writing it failed.
+        usage: Tokens, transcription and, where prices are known, cost.
+        latency: How long the user waited for answers.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     turns: list[ConversationTurn]
     recording_path: Path | None = None
+    usage: UsageReport = UsageReport()
+    latency: LatencyReport = LatencyReport()

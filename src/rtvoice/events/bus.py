@@ -7,10 +7,12 @@ Application code uses `EventBus.subscribe`, `EventBus.unsubscribe` and `EventBus
 """
 
 import asyncio
+import contextvars
+import inspect
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +193,7 @@ class EventBus:
     def __init__(self) -> None:
         self._inboxes: dict[type, list[Inbox]] = {}
         self._handlers: dict[type, list[_Subscription]] = {}
-        self._group: asyncio.TaskGroup | None = None
+        self._home: _Home | None = None
 
     # --- for the parts of the agent ---
 
@@ -215,7 +217,7 @@ class EventBus:
             inbox.put(event)
         if self._handlers:
             for subscription in self._handlers.get(kind, ()):
-                subscription.offer(event, self._group)
+                subscription.offer(event)
 
     def is_heard(self, event_type: type) -> bool:
         """Whether anybody hears events of this type; spares making events that nobody wants."""
@@ -226,18 +228,26 @@ class EventBus:
         return max((inbox.queued_ms(event_type) for inbox in self._inboxes.get(event_type, ())), default=0.0)
 
     def attach(self, group: asyncio.TaskGroup) -> None:
-        """Run application handlers of published events as tasks of this group, until `detach`."""
-        self._group = group
-        for subscriptions in self._handlers.values():
-            for subscription in subscriptions:
-                subscription.start(group)
+        """Run application handlers of published events as tasks of this group, until `detach`.
 
-    def detach(self) -> None:
-        """Deliver what is queued for application handlers, then let their tasks end."""
-        self._group = None
+        They run in the context of the caller, wherever they were subscribed.
+        """
+        self._home = _Home(group, contextvars.copy_context())
         for subscriptions in self._handlers.values():
             for subscription in subscriptions:
-                subscription.close()
+                subscription.start(self._home)
+
+    async def detach(self, timeout_s: float) -> None:
+        """Take no more events for application handlers; wait a limited time until those queued are delivered."""
+        self._home = None
+        subscriptions = [each for subscriptions in self._handlers.values() for each in subscriptions]
+        for subscription in subscriptions:
+            subscription.close()
+        tasks = [subscription.task for subscription in subscriptions if subscription.task is not None]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=timeout_s)
+            for task in late:
+                logger.warning("Gave up waiting for %s after %.1f s", task.get_name(), timeout_s)
 
     # --- for applications ---
 
@@ -253,8 +263,8 @@ class EventBus:
         """
         subscription = _Subscription(event_type, handler)
         self._handlers.setdefault(event_type, []).append(subscription)
-        if self._group is not None:
-            subscription.start(self._group)
+        if self._home is not None:
+            subscription.start(self._home)
 
     def unsubscribe(self, event_type: type[E], handler: Handler[E]) -> None:
         """Take a handler away. Unknown types and handlers are ignored."""
@@ -288,23 +298,27 @@ class EventBus:
         return event
 
 
+class _Home(NamedTuple):
+    """Where the tasks of application handlers live."""
+
+    group: asyncio.TaskGroup
+    context: contextvars.Context
+
+
 class _Subscription:
     """One application handler with its own queue."""
 
     def __init__(self, event_type: type, handler: Callable[[Any], Awaitable[None] | None]) -> None:
         self.handler = handler
         self._inbox = Inbox((event_type,), in_order=True, limit=1_000)
-        self._started = False
+        self.task: asyncio.Task[None] | None = None
 
-    def offer(self, event: object, group: asyncio.TaskGroup | None) -> None:
-        if group is not None:
-            self.start(group)
+    def offer(self, event: object) -> None:
         self._inbox.put(event)
 
-    def start(self, group: asyncio.TaskGroup) -> None:
-        if not self._started:
-            self._started = True
-            group.create_task(self._run(), name=f"handler {_name(self.handler)}")
+    def start(self, home: _Home) -> None:
+        name = f"handler {_name(self.handler)}"
+        self.task = home.group.create_task(self._run(), name=name, context=home.context.copy())
 
     def close(self) -> None:
         self._inbox.close()
@@ -316,14 +330,23 @@ class _Subscription:
     async def call(self, event: object) -> None:
         try:
             result = self.handler(event)
-            if result is not None:
+            if inspect.isawaitable(result):
                 await result
+        except asyncio.CancelledError:
+            if _is_being_cancelled():
+                raise
+            logger.warning("Event handler %s awaited something that was cancelled", _name(self.handler))
         except Exception:
             logger.exception("Event handler %s failed on %s", _name(self.handler), type(event).__name__)
 
 
 def _name(handler: Callable[..., object]) -> str:
     return getattr(handler, "__qualname__", None) or repr(handler)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _finish(waiter: asyncio.Future[None]) -> None:

@@ -7,7 +7,10 @@ The fields that rtvoice 0.7 had come first, in its order; what we add is keyword
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from rtvoice.usage import UsageReport
 
 
 class Event:
@@ -132,10 +135,14 @@ class UserTranscriptChunkReceivedEvent(Event):
 
 @dataclass(frozen=True, slots=True)
 class UserTranscriptCompletedEvent(Event):
-    """All that the user said in one turn."""
+    """All that the user said in one turn.
+
+    ``usage`` is what the transcription used, as the server reports it; empty if it reports nothing.
+    """
 
     transcript: str
     item_id: str
+    usage: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -373,6 +380,17 @@ class ToolApprovalRequestedEvent(Event):
     call_id: str
     name: str
     arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageUpdatedEvent(Event):
+    """The conversation has used more tokens or transcription.
+
+    Attributes:
+        usage: The totals so far.
+    """
+
+    usage: "UsageReport"
 
 
 @dataclass(frozen=True, slots=True)

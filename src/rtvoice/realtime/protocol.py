@@ -266,7 +266,7 @@ class RealtimeProtocol:
         self._facts.append(UserTranscriptChunkReceivedEvent(event.delta, item_id=event.item_id))
 
     def _user_transcript_completed(self, event: server_events.UserTranscriptCompleted) -> None:
-        self._facts.append(UserTranscriptCompletedEvent(event.transcript, event.item_id))
+        self._facts.append(UserTranscriptCompletedEvent(event.transcript, event.item_id, usage=event.usage or {}))
 
     def _user_transcript_failed(self, event: server_events.UserTranscriptFailed) -> None:
         self._facts.append(UserTranscriptFailedEvent(item_id=event.item_id, error=refusals.as_agent_error(event.error)))
