@@ -1,13 +1,14 @@
 """Playback: from the bus to the output device. It alone knows what was heard.
 
-Two loops, so that a device whose ``play_chunk`` waits cannot hold up an interruption: one feeds the
-device, the other judges what the user's voice interrupts.
+Two loops, so that a device whose ``play_chunk`` waits cannot hold up an interruption: one takes the events
+in order, queues what is to be played, and judges what the user's voice interrupts; the other feeds the
+device from that queue.
 """
 
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from rtvoice.audio.devices import AudioOutputDevice, SupportsFinishResponse, SupportsPosition
@@ -32,7 +33,7 @@ from rtvoice.events import (
     StopAgentCommand,
     UserStartedSpeakingEvent,
 )
-from rtvoice.events.bus import InboxClosed
+from rtvoice.events.bus import Inbox, InboxClosed
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,9 @@ _POLL_S: Final = 0.05
 _SETTLE_S: Final = 0.05
 """How long after the last chunk ``is_playing == False`` may still mean "not yet"."""
 _GRACE_S: Final = 0.2
-"""How much longer than its duration audio may take on a device whose ``is_playing`` can be trusted."""
+"""How much longer than its duration audio may take on a device that says it still plays."""
+_REMEMBERED: Final = 100
+"""Interrupted responses remembered: their audio may still arrive."""
 _LARGE_CHUNK: Final = 9_600
 """Chunks over 200 ms are handed over in pieces, so that a device that writes them whole can be cut."""
 _PIECE: Final = 4_800
@@ -80,27 +83,21 @@ class Playback:
     def __init__(self, bus: EventBus, device: AudioOutputDevice) -> None:
         self._bus = bus
         self._device = device
-        self._audio = bus.open_inbox(
-            ResponseStartedEvent,
-            AssistantAudioReceivedEvent,
-            AssistantAudioCompletedEvent,
-            ResponseFinishedEvent,
-            in_order=True,
-            limits_ms={AssistantAudioReceivedEvent: UNPLAYED_AUDIO_LIMIT_MS},
+        self._inbox = bus.open_inbox(*self.hears, in_order=True)
+        self._unplayed = Inbox(
+            self.hears, in_order=True, limits_ms={AssistantAudioReceivedEvent: UNPLAYED_AUDIO_LIMIT_MS}
         )
-        self._interruptions = bus.open_inbox(SpeechDetectedEvent, InterruptCommand, in_order=True)
         self._ledger = PlaybackLedger()
         self._clock = clock_for(device)
         self._aligner = SampleAligner()
+        self._aligned: ItemKey | None = None  # the item that a spare byte belongs to
         self._generating: OrderedDict[str, None] = OrderedDict()  # responses that the server works on
         self._audible: OrderedDict[str, None] = OrderedDict()  # responses with audio that is not heard to its end
         self._announced: str | None = None  # the one of them that the listener knows of
         self._ending: set[str] = set()  # those that the server has finished
-        self._dropped: set[str] = set()  # interrupted responses whose audio may still arrive
+        self._dropped: OrderedDict[str, None] = OrderedDict()  # responses that were interrupted
         self._handed_over_at = 0.0
         self._hint_works = False
-        self._uncleared = asyncio.Event()  # unset while the device is being cleared
-        self._uncleared.set()
         self._start_attempted = False
         self._on_event: dict[type, Callable[[Any], None]] = {
             ResponseStartedEvent: self._response_started,
@@ -115,18 +112,26 @@ class Playback:
         self._hint_works = not self._device.is_playing  # some devices say "playing" whenever they are open
 
     async def stop(self) -> None:
-        """Close the device, if opening it was attempted."""
-        self._audio.close()
-        self._interruptions.close()
-        if self._start_attempted:
-            self._start_attempted = False
-            await self._device.stop()
+        """Close the device, if opening it was attempted. What it has not played is dropped."""
+        self._inbox.close()
+        for _ in self._unplayed.take_all():
+            pass
+        self._unplayed.close()
+        self._drop(self._audible)
+        cut_off, self._announced = self._announced, None
+        try:
+            if self._start_attempted:
+                self._start_attempted = False
+                await self._device.stop()
+        finally:
+            if cut_off is not None:
+                self._bus.publish(AssistantStoppedRespondingEvent(response_id=cut_off))
 
     async def run(self) -> None:
         """Play and judge until `stop`; a device that fails ends the conversation."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._guard(self._feed), name="playback feeder")
             group.create_task(self._guard(self._judge), name="playback judge")
+            group.create_task(self._guard(self._feed), name="playback feeder")
 
     async def _guard(self, loop: Callable[[], Any]) -> None:
         try:
@@ -146,7 +151,7 @@ class Playback:
 
     async def _feed(self) -> None:
         while True:
-            event = await self._audio.get(self._time_to_next_look())
+            event = await self._unplayed.get(self._time_to_next_look())
             if self._ending:
                 self._announce_ends()
             if type(event) is AssistantAudioReceivedEvent:
@@ -170,34 +175,41 @@ class Playback:
 
     def _complete(self, response_id: str) -> None:
         self._generating.pop(response_id, None)
-        if response_id in self._dropped:
-            self._dropped.discard(response_id)
-        elif response_id in self._audible:
+        if response_id in self._audible:
             self._ledger.complete_response(response_id)
             self._ending.add(response_id)
 
     async def _play(self, event: AssistantAudioReceivedEvent) -> None:
-        if not self._uncleared.is_set():
-            await self._uncleared.wait()
         if event.response_id in self._dropped:
             return
-        pcm = self._aligner.take(event.pcm)
+        pcm = self._align(event)
         pieces = [pcm]
         if len(pcm) > _LARGE_CHUNK and not isinstance(self._device, SupportsPosition):
             pieces = [pcm[start : start + _PIECE] for start in range(0, len(pcm), _PIECE)]
+        self._receive(event, samples_in(pcm))
         for piece in pieces:
             if piece and event.response_id not in self._dropped:
-                await self._hand_over(event, piece)
+                await self._hand_over(event.response_id, piece)
 
-    async def _hand_over(self, event: AssistantAudioReceivedEvent, pcm: bytes) -> None:
-        now = asyncio.get_running_loop().time()
+    def _align(self, event: AssistantAudioReceivedEvent) -> bytes:
+        """Return the whole samples of an event; an odd last byte waits for the item's next one."""
+        key = _key(event)
+        if key != self._aligned:
+            self._aligner.reset()
+            self._aligned = key
+        return self._aligner.take(event.pcm)
+
+    def _receive(self, event: AssistantAudioReceivedEvent, samples: int) -> None:
         self._audible[event.response_id] = None
+        self._ledger.accept(_key(event), samples)
+
+    async def _hand_over(self, response_id: str, pcm: bytes) -> None:
+        now = asyncio.get_running_loop().time()
         if self._announced is None:
-            self._announce(event.response_id)
+            self._announce(response_id)
         if self._bus.is_heard(AssistantAudioPlayedEvent):
             self._bus.publish(AssistantAudioPlayedEvent(pcm=pcm, starts_at=max(now, self._clock.ends_at())))
         self._clock.accept(samples_in(pcm), now)
-        self._ledger.accept(ItemKey(event.response_id, event.item_id, event.content_index), samples_in(pcm))
         self._handed_over_at = now
         await self._device.play_chunk(pcm)
 
@@ -210,14 +222,23 @@ class Playback:
         now = asyncio.get_running_loop().time()
         end = self._ledger.next_end(self._clock.heard(now))
         if end is None:
-            return None
+            return _POLL_S  # heard by our reckoning, but the device says that it still plays
         wait = max(0.001, self._clock.when(end) - now)
         return wait if isinstance(self._device, SupportsPosition) else min(_POLL_S, wait)
 
     def _announce_ends(self) -> None:
         now = asyncio.get_running_loop().time()
-        for response_id in self._ledger.finished(self._heard(now)):
+        heard = self._heard(now)
+        if not self._ledger.unplayed(heard) and self._is_late(now):
+            return
+        for response_id in self._ledger.finished(heard):
             self._ended(response_id)
+
+    def _is_late(self, now: float) -> bool:
+        """Whether the device plays longer than the audio lasts, and may."""
+        if not self._hint_works or isinstance(self._device, SupportsPosition):
+            return False
+        return self._device.is_playing and now < self._clock.ends_at() + _GRACE_S
 
     def _heard(self, now: float) -> int:
         """Return the samples heard by now, believing a device that says it has fallen silent."""
@@ -248,12 +269,15 @@ class Playback:
     # --- interruptions ---
 
     async def _judge(self) -> None:
-        while True:
-            event = await self._interruptions.get()
-            by_program = type(event) is InterruptCommand
-            cut_off = await self._interrupt(by_program=by_program)
-            if not by_program:
+        async for event in self._inbox:
+            if type(event) is SpeechDetectedEvent:
+                cut_off = await self._interrupt(by_program=False)
                 self._bus.publish(UserStartedSpeakingEvent())
+            elif type(event) is InterruptCommand:
+                cut_off = await self._interrupt(by_program=True)
+            else:
+                self._unplayed.put(event)
+                continue
             if cut_off is not None:
                 self._bus.publish(AssistantStoppedRespondingEvent(response_id=cut_off))
 
@@ -263,35 +287,38 @@ class Playback:
         self._take_in_unplayed()
         self._announce_ends()
         heard = self._heard(now)
-        if not self._generating and not self._ledger.unplayed(heard):
+        if self._generating.keys() <= self._dropped.keys() and not self._ledger.unplayed(heard):
             return None
         current = self._ledger.current(heard)
-        cut_off, self._announced = self._announced, None
-        self._dropped.update(self._generating)
+        self._drop((*self._generating, *self._audible))
         self._audible.clear()
         self._ending.clear()
-        self._aligner.reset()
-        self._uncleared.clear()
-        try:
-            await self._device.clear_buffer()
-        finally:
-            self._uncleared.set()
+        await self._device.clear_buffer()
+        cut_off, self._announced = self._announced, None
         cuts = self._ledger.cut(self._clock.clear(now))
         self._bus.publish(_interruption(cuts, current, by_program=by_program, cut_at=now))
         return cut_off
 
     def _take_in_unplayed(self) -> None:
         """Count what has arrived but was not handed to the device yet: it was received, and is not heard."""
-        for event in self._audio.take_all():
+        for event in self._unplayed.take_all():
             if type(event) is AssistantAudioReceivedEvent:
                 if event.response_id not in self._dropped:
-                    self._audible[event.response_id] = None
-                    key = ItemKey(event.response_id, event.item_id, event.content_index)
-                    self._ledger.accept(key, samples_in(event.pcm))
+                    self._receive(event, samples_in(self._align(event)))
             elif type(event) is ResponseFinishedEvent:
                 self._complete(event.response_id)
             else:
                 self._on_event[type(event)](event)
+
+    def _drop(self, response_ids: Iterable[str]) -> None:
+        """Play nothing more of these responses."""
+        self._dropped.update(dict.fromkeys(response_ids))
+        while len(self._dropped) > _REMEMBERED:
+            self._dropped.popitem(last=False)
+
+
+def _key(event: AssistantAudioReceivedEvent) -> ItemKey:
+    return ItemKey(event.response_id, event.item_id, event.content_index)
 
 
 def _interruption(
@@ -308,6 +335,7 @@ def _interruption(
                 content_index=item.key.content_index,
                 played_ms=item.heard_ms,
                 received_ms=item.received_ms,
+                complete=item.complete,
             )
             for item in cuts
         ),

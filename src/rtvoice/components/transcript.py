@@ -46,4 +46,4 @@ class Transcript:
                     self._history.add("assistant", event.transcript, event.item_id, event.content_index)
                 case AssistantInterruptedEvent():
                     for cut in event.cuts:
-                        self._history.mark_interrupted(cut.item_id, cut.played_ms)
+                        self._history.mark_interrupted(cut.item_id, cut.played_ms, cut.heard_of)

@@ -19,6 +19,8 @@ class ConversationTurn:
         interrupted: The assistant was cut short.
         played_ms: How much of an interrupted turn was heard, in milliseconds.
         seeded: It was given as already said, not spoken in this session.
+        heard: The part of the words that the user heard: all of them, unless the turn was interrupted; then an
+            estimate.
     """
 
     role: Literal["user", "assistant"]
@@ -27,6 +29,7 @@ class ConversationTurn:
     interrupted: bool
     played_ms: int | None
     seeded: bool
+    heard: str
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class ConversationTurn:
         self.interrupted = interrupted
         self.played_ms = played_ms
         self.seeded = seeded
+        self.heard = words
 
     @property
     def text(self) -> str:
@@ -76,7 +80,7 @@ class ConversationHistory:
         self._placed: set[str] = set()
         self._turns: dict[str, ConversationTurn] = {}
         self._parts: dict[str, dict[int, str]] = {}
-        self._played_ms: dict[str, int] = {}  # of interrupted items
+        self._cuts: dict[str, tuple[int, Callable[[str], str]]] = {}
         if event_bus is not None:
             event_bus.subscribe(UserTranscriptCompletedEvent, self._user_transcript)
             event_bus.subscribe(AssistantTranscriptCompletedEvent, self._assistant_transcript)
@@ -122,18 +126,28 @@ class ConversationHistory:
         parts = self._parts.setdefault(item_id, {})
         parts[content_index] = transcript
         turn = self._turns.setdefault(item_id, ConversationTurn(role, "", item_id))
-        turn.transcript = " ".join(parts[index] for index in sorted(parts))
+        turn.transcript = turn.heard = " ".join(parts[index] for index in sorted(parts))
         self._mark(item_id)
 
-    def mark_interrupted(self, item_id: str, played_ms: int) -> None:
-        """Note that an item was cut short, whether or not its words are known yet."""
-        self._played_ms[item_id] = played_ms
+    def mark_interrupted(
+        self, item_id: str, played_ms: int, heard_of: Callable[[str], str] = lambda text: text
+    ) -> None:
+        """Note that an item was cut short, whether or not its words are known yet.
+
+        Args:
+            item_id: The item.
+            played_ms: How much of it was heard, in milliseconds.
+            heard_of: Returns the part of its words that was heard.
+        """
+        self._cuts[item_id] = (played_ms, heard_of)
         self._mark(item_id)
 
     def _mark(self, item_id: str) -> None:
         turn = self._turns.get(item_id)
-        if turn is not None and item_id in self._played_ms:
-            turn.interrupted, turn.played_ms = True, self._played_ms[item_id]
+        if turn is not None and item_id in self._cuts:
+            turn.interrupted = True
+            turn.played_ms, heard_of = self._cuts[item_id]
+            turn.heard = heard_of(turn.transcript)
 
     def _user_transcript(self, event: UserTranscriptCompletedEvent) -> None:
         self.add("user", event.transcript, event.item_id)

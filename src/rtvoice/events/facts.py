@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from rtvoice.usage import UsageReport
 
 
+_CHARACTERS_PER_SECOND = 15
+"""How fast the assistant speaks, roughly, at speed 1."""
+
+
 class Event:
     """Base of all events and commands; only carries how they travel.
 
@@ -277,12 +281,28 @@ class PlaybackCut:
         content_index: Its content part.
         played_ms: What was heard, rounded down; never more than ``received_ms``.
         received_ms: What the server had sent of it, rounded down.
+        complete: Whether that was all of it.
     """
 
     item_id: str
     content_index: int
     played_ms: int
     received_ms: int
+    complete: bool = False
+
+    def heard_of(self, text: str) -> str:
+        """Return the words of the item that were heard: an estimate, since sound and words are not aligned.
+
+        Args:
+            text: The item's words as far as they are known.
+        """
+        if self.complete and self.received_ms:
+            length = len(text) * self.played_ms / self.received_ms
+        else:  # the words run ahead of the sound
+            length = self.played_ms / 1000 * _CHARACTERS_PER_SECOND
+        if length >= len(text):
+            return text
+        return text[: int(length) + 1].rpartition(" ")[0].rstrip()
 
 
 @dataclass(frozen=True, slots=True)
