@@ -11,7 +11,7 @@ Every public name can be imported from here; what is heavy loads when it is firs
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-__version__: Final = "0.1.0"
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from rtvoice.agent import RealtimeAgent
