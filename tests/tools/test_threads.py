@@ -10,6 +10,7 @@ import threading
 
 import pytest
 
+from rtvoice.testing.clock import run
 from rtvoice.tools.threads import run_in_thread
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -161,3 +162,15 @@ async def test_a_failure_leaves_no_reference_cycle() -> None:
         assert not [item for item in gc.get_objects() if isinstance(item, Marked)]
     finally:
         gc.enable()
+
+
+def test_a_virtual_clock_does_not_jump_while_a_tool_is_in_its_thread() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        release = threading.Event()
+        loop.call_later(0.02, release.set)
+        async with asyncio.timeout(30):
+            await run_in_thread("worker", release.wait)
+        assert loop.time() < 30
+
+    run(main())

@@ -1,6 +1,7 @@
 """Calls that may hang for ever: drivers, network drives."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -27,9 +28,12 @@ async def run_detached(call: Callable[[], T], *, timeout_s: float, undo: Callabl
     future: Future[T] = Future()
     future.set_running_or_notify_cancel()  # from now on a cancellation of the waiter leaves it alone
     threading.Thread(target=_fulfil, args=(future, call), name="rtvoice-detached", daemon=True).start()
+    loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(timeout_s):
-            return await asyncio.wrap_future(future)
+        # A virtual clock must not jump while a thread works.
+        with getattr(loop, "real_time", contextlib.nullcontext)():
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.wrap_future(future)
     except BaseException:
         if undo is not None:
             future.add_done_callback(lambda late: undo(late.result()) if late.exception() is None else None)

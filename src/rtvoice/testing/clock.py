@@ -98,6 +98,11 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._thread_is_done)
         return future
 
+    async def shutdown_default_executor(self, *args: Any, **kwargs: Any) -> None:
+        """Wait for the threads of the default executor, in real time."""
+        with self.real_time():
+            await super().shutdown_default_executor(*args, **kwargs)
+
     def _thread_is_done(self, _future: asyncio.Future[Any]) -> None:
         self._outside_work -= 1
 

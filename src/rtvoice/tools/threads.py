@@ -12,6 +12,7 @@ Starting a thread costs about 0.1 ms, nothing next to the round trip to the mode
 """
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import threading
@@ -65,7 +66,8 @@ async def run_in_thread(name: str, function: Callable[..., T], /, *args: Any, **
 
     thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
-    value, failure = await finished
+    with getattr(loop, "real_time", contextlib.nullcontext)():  # a virtual clock must not jump while a thread works
+        value, failure = await finished
     # The thread has nothing left to do but end, so this takes microseconds; the limit is for a thread-local
     # object of the user with a slow destructor.
     thread.join(_EXIT_SECONDS)
