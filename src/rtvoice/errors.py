@@ -18,6 +18,8 @@ The tree::
     │   ├── UnknownToolError (KeyError)              no tool has that name
     │   ├── ToolArgumentsError (ValueError)          arguments that do not fit the function
     │   ├── InjectionError (ValueError)              nothing to put into an ``Inject[...]`` parameter
+    │   ├── McpServerError (ConnectionError)         an MCP server cannot be started or reached, or has gone
+    │   ├── McpExtraMissingError (ImportError)       rtvoice[mcp] is not installed
     │   └── ToolFeedbackError                        raised by your tool: its message is what the model reads
     ├── ChatCompletionError                    a language model answered, but with nothing usable
     └── SupervisorError                        the supervisor's language model failed
@@ -111,6 +113,14 @@ class ToolArgumentsError(ToolError, ValueError):
 
 class InjectionError(ToolError, ValueError):
     """There is nothing of the wanted type to put into an ``Inject[...]`` parameter."""
+
+
+class McpServerError(ToolError, ConnectionError):
+    """An MCP server cannot be started or reached, or has gone; the message says whether a call may have run."""
+
+
+class McpExtraMissingError(ToolError, ImportError):
+    """The ``mcp`` package is not installed, or too old."""
 
 
 class ToolFeedbackError(ToolError):

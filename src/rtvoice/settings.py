@@ -150,6 +150,11 @@ class ConversationSeed:
 
     messages: list[SeedMessage]
 
+    def __post_init__(self) -> None:
+        for message in self.messages:
+            if not isinstance(message, SeedMessage):
+                raise TypeError(f"ConversationSeed.messages must hold SeedMessage objects, not {message!r}")
+
     @classmethod
     def from_pairs(cls, *pairs: tuple[str, str]) -> Self:
         """Return a seed of ``(user_text, assistant_text)`` pairs, in order."""

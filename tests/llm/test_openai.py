@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -338,6 +339,19 @@ def test_works_in_one_event_loop_after_the_other(dead_url: str) -> None:
     asyncio.run(model.aclose())  # a third loop: nothing to await any more
     assert created == 2
     gc.collect()
+
+
+async def test_key_and_base_url_from_an_env_file(
+    chat_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text(f"OPENAI_BASE_URL={chat_server.url}/v1\nOPENAI_API_KEY=sk-file\n")
+    for expected in ("Bearer sk-file", "Bearer sk-env"):
+        async with ChatOpenAI("m") as model:
+            chat_server.will_say()
+            await model.invoke(HELLO)
+        assert chat_server.requests[-1].headers["authorization"] == expected
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-env")
 
 
 async def test_key_and_base_url_from_the_environment(chat_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from rtvoice.errors import AgentStateError, ConfigurationError, MissingCredentialsError, SupervisorError
+from rtvoice.errors import (
+    AgentStateError,
+    ConfigurationError,
+    MissingCredentialsError,
+    SupervisorError,
+    ToolFeedbackError,
+)
 from rtvoice.llm import (
     AssistantMessage,
     ChatInvokeCompletion,
@@ -487,6 +493,18 @@ async def test_one_task_at_a_time(script: Any) -> None:
     assert await supervisor.start("z") == SupervisorDone(message="second")
 
 
+async def test_a_model_that_waits_for_something_cancelled(script: Any) -> None:
+    async def answer() -> str:
+        waiter: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        waiter.cancel()
+        return await waiter
+
+    supervisor = make(script(answer, "ok"))
+    with pytest.raises(SupervisorError, match="something that was cancelled"):
+        await supervisor.start("x")
+    assert await supervisor.start("x") == SupervisorDone(message="ok")
+
+
 async def test_cancelling_cancels_the_tools(script: Any, call: Any) -> None:
     tools, running, ended = Tools(), asyncio.Barrier(3), []
 
@@ -677,6 +695,20 @@ async def test_failing_progress_changes_nothing(
         assert await make(llm, tools).bind(on_progress=on_progress).start("x") == SupervisorDone(message="3")
     assert llm.results() == {"1": "3"}
     assert "progress callback" in caplog.text
+
+
+async def test_who_refuses_may_say_why(script: Any, call: Any) -> None:
+    tools = Tools()
+    tools.action("Pay", name="pay", needs_approval=True)(lambda: "paid")
+
+    async def approve(name: str, arguments: Mapping[str, Any]) -> bool:
+        raise ToolFeedbackError(f"{name}: too dear")
+
+    llm = script([call("1", "pay")], "ok")
+    supervisor = make(llm, tools)
+    assert [*supervisor.tools.tools] == ["pay"]
+    await supervisor.bind(approve=approve).start("x")
+    assert llm.results() == {"1": "pay: too dear"}
 
 
 @pytest.mark.parametrize("answer", [None, True, False, RuntimeError("nobody there")])

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from enum import Enum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, cast
+
+from typing_extensions import TypeVar
 
 from rtvoice.agent import checks
 from rtvoice.agent.interrupt_signal import graceful_interrupt
@@ -40,11 +42,11 @@ from rtvoice.tools import ToolContext, Tools
 from rtvoice.usage import Prices, UsageReport
 
 if TYPE_CHECKING:
-    from rtvoice.supervisor import Supervisor
+    from rtvoice.supervisor import Supervisor, TextAgent
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
+T = TypeVar("T", default=None)
 
 
 class _Default(Enum):
@@ -65,6 +67,16 @@ _inside: ContextVar[frozenset[int]] = ContextVar("rtvoice_inside", default=froze
 """The agents within whose tasks the current code runs."""
 
 
+class ProviderLike(Protocol):
+    """What the agent needs of a provider that is no `RealtimeProvider`, such as the emulator's."""
+
+    def build_url(self, model: str) -> str:
+        """Return the WebSocket URL for a session with this model."""
+
+    def build_headers(self) -> dict[str, str]:
+        """Return the HTTP headers of the WebSocket upgrade, credentials included."""
+
+
 class RealtimeAgent(Generic[T]):
     """A voice agent: it listens, answers, can be interrupted, and calls tools.
 
@@ -83,6 +95,7 @@ class RealtimeAgent(Generic[T]):
         turn_detection: How the server knows that the user has finished; default ``SemanticVAD()``.
         tools: What the model may call. The agent works on a copy.
         supervisor: Works on long tasks that the model hands over.
+        text_agent: The same in the spelling of rtvoice 0.8 and later; give one of the two.
         audio_input: Where the user is heard; default ``MicrophoneInput()``.
         audio_output: Where the assistant is heard; default ``SpeakerOutput()``.
         context: An object of yours that tools receive as ``Inject[YourType]``.
@@ -119,6 +132,7 @@ class RealtimeAgent(Generic[T]):
         turn_detection: TurnDetection | None = None,
         tools: Tools | None = None,
         supervisor: "Supervisor[Any] | None" = None,
+        text_agent: "TextAgent[Any] | None" = None,
         audio_input: AudioInputDevice | None = None,
         audio_output: AudioOutputDevice | None = None,
         context: T | None = None,
@@ -131,7 +145,7 @@ class RealtimeAgent(Generic[T]):
         recording_path: str | Path | None = None,
         max_cost_usd: float | None = None,
         prices: Prices | None = None,
-        provider: RealtimeProvider | None = None,
+        provider: RealtimeProvider | ProviderLike | None = None,
         api_key: str | None = None,
     ) -> None:
         self._provider = _provider(provider, api_key)
@@ -149,34 +163,37 @@ class RealtimeAgent(Generic[T]):
         self._inactivity_s = checks.inactivity(inactivity_timeout_seconds, enabled=inactivity_timeout_enabled)
         self._recording_path = Path(recording_path) if recording_path else None
         self._input = checks.device(
-            "audio_input", audio_input or MicrophoneInput(), ("start", "stop", "stream_chunks", "is_active")
+            "audio_input",
+            audio_input if audio_input is not None else MicrophoneInput(),
+            ("start", "stop", "stream_chunks", "is_active"),
         )
         self._output = checks.device(
             "audio_output",
-            audio_output or SpeakerOutput(),
+            audio_output if audio_output is not None else SpeakerOutput(),
             ("start", "stop", "play_chunk", "clear_buffer", "is_playing"),
         )
+        checks.no_class("listener", listener)
         self._listener: AgentListener = listener if listener is not None else AgentListener()
         self._bus = EventBus()
         self._history = ConversationHistory(seed=self._seed.messages if self._seed else ())
         self._tools = checks.instance("tools", tools, Tools).clone() if tools is not None else Tools()
-        self._supervisor = supervisor
-        if supervisor is not None:
-            self._check_supervisor(supervisor)
-        self._context = context
+        self._supervisor = checks.supervisor(supervisor, text_agent)
+        self._dependencies = (context, *tool_dependencies)
         self._prices = prices
         self._max_cost_usd = checks.budget(max_cost_usd, self._model, prices)
         self._tool_timeout_s = checks.limit("tool_timeout_seconds", tool_timeout_seconds)
         self._tools.set_context(
             ToolContext(*tool_dependencies, event_bus=self._bus, context=context, conversation_history=self._history)
         )
-        self._warn_of_unresolved_injections()
+        checks.warn_of_unresolved_injections(self._tools.unresolved_injections())
         checks.warn_of_unapproved_tools(self._tools, self._listener)
+        if self._supervisor is not None:
+            self._check_supervisor(self._supervisor)
         if listener is not None:
             checks.warn_of_idle_hooks(
                 listener,
                 inactivity_on=self._inactivity_s is not None,
-                has_supervisor=supervisor is not None,
+                has_supervisor=self._supervisor is not None,
                 has_text="text" in self._modalities,
             )
         self._state = _State.NEW
@@ -226,13 +243,16 @@ class RealtimeAgent(Generic[T]):
         """
         if self._state is _State.NEW:
             self._state = _State.FINISHED
-            await self._make_parts().hooks.stopped()
-            self._finished.set()
-            return
+            token = _inside.set(_inside.get() | {id(self)})
+            try:
+                await self._make_parts().hooks.stopped()
+            finally:
+                _inside.reset(token)
+                self._finished.set()
         if self._state is _State.RUNNING:
             self._request_stop("stop() was called")
-            if id(self) not in _inside.get():
-                await self._finished.wait()
+        if id(self) not in _inside.get():
+            await self._finished.wait()
 
     async def interrupt(self) -> None:
         """Silence the assistant, as if the user had spoken."""
@@ -332,15 +352,15 @@ class RealtimeAgent(Generic[T]):
             inactivity_s=self._inactivity_s,
             recording_path=self._recording_path,
             supervisor=self._supervisor,
-            context=self._context,
+            dependencies=self._dependencies,
         )
 
     def _tool_schemas(self) -> list[dict[str, Any]]:
         schemas = self._tools.realtime_schema()
         if self._supervisor is not None:
-            from rtvoice.components.supervision import supervisor_schema  # see Parts
+            from rtvoice.supervisor.voice_tools import delegation_schema  # loaded with the supervisor
 
-            schemas.append(supervisor_schema(self._supervisor))
+            schemas.append(delegation_schema(self._supervisor))
         return schemas
 
     def _request_stop(self, reason: str) -> None:
@@ -353,12 +373,13 @@ class RealtimeAgent(Generic[T]):
         return False
 
     def _check_supervisor(self, supervisor: "Supervisor[Any]") -> None:
-        for method in ("bind", "start", "resume"):
-            if not callable(getattr(supervisor, method, None)):
-                raise TypeError(f"supervisor must be a rtvoice.Supervisor, not {type(supervisor).__name__}")
-        for name in (supervisor.name, "cancel_supervisor", "update_supervisor"):
+        from rtvoice.supervisor.voice_tools import reserved_names  # loaded with the supervisor
+
+        for name in sorted(reserved_names(supervisor)):
             if self._tools.get(name) is not None:
                 raise ConfigurationError(f"The agent needs the name {name!r} for its supervisor: rename your tool")
+        bound = supervisor.bind(*self._dependencies, event_bus=self._bus, conversation_history=self._history)
+        checks.warn_of_supervisor(bound, self._listener)
         if self._transcription_model is None:
             self._transcription_model = _transcription_model(DEFAULT, self._provider)
             logger.warning(
@@ -366,25 +387,17 @@ class RealtimeAgent(Generic[T]):
                 self._transcription_model,
             )
 
-    def _warn_of_unresolved_injections(self) -> None:
-        for missing in self._tools.unresolved_injections():
-            logger.warning(
-                "Tool %r wants %s injected as %r, but the agent has no such object: pass it as context=",
-                missing.tool,
-                missing.type,
-                missing.parameter,
-            )
 
-
-def _provider(provider: RealtimeProvider | None, api_key: str | None) -> RealtimeProvider:
+def _provider(provider: RealtimeProvider | ProviderLike | None, api_key: str | None) -> RealtimeProvider:
     if provider is None:
         return OpenAIProvider(api_key=api_key)
     if api_key is not None:
         raise ConfigurationError("Give either provider= or api_key=, not both: a provider brings its own key")
+    checks.no_class("provider", provider)
     for method in ("build_url", "build_headers"):
         if not callable(getattr(provider, method, None)):
             raise TypeError(f"provider must be a RealtimeProvider: {type(provider).__name__} lacks {method}()")
-    return provider
+    return cast("RealtimeProvider", provider)
 
 
 def _transcription_model(value: str | _Default | None, provider: RealtimeProvider) -> str | None:

@@ -1,10 +1,10 @@
 """Checks of what the user gave to `RealtimeAgent`: wrong values fail here, never later."""
 
 import logging
-from collections.abc import Mapping
-from typing import Final, TypeVar, get_args
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
-from rtvoice.errors import ConfigurationError
+from rtvoice.errors import ConfigurationError, MissingCredentialsError
 from rtvoice.listener import AgentListener
 from rtvoice.settings import (
     AssistantVoice,
@@ -16,8 +16,11 @@ from rtvoice.settings import (
     TranscriptionModel,
     TurnDetection,
 )
-from rtvoice.tools import Tools
+from rtvoice.tools import Tools, UnresolvedInjection
 from rtvoice.usage import Prices, price_known
+
+if TYPE_CHECKING:
+    from rtvoice.supervisor import Supervisor, TextAgent
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +53,19 @@ def instance(name: str, value: object, kind: type[V] | tuple[type[V], ...]) -> V
     return value
 
 
+def no_class(name: str, value: object) -> None:
+    """Refuse a class where one of its instances is meant.
+
+    Raises:
+        TypeError: It is a class.
+    """
+    if isinstance(value, type):
+        raise TypeError(f"{name} must be an object, not the class {value.__name__}: write {value.__name__}()")
+
+
 def device(name: str, value: V, members: tuple[str, ...]) -> V:
     """Return the device if it has what every device has; a base class is not asked for."""
+    no_class(name, value)
     missing = [member for member in members if not hasattr(type(value), member) and not hasattr(value, member)]
     if missing:
         raise TypeError(f"{name} is not an audio device: {type(value).__name__} lacks {', '.join(missing)}")
@@ -170,10 +184,49 @@ def budget(usd: float | None, model: str, prices: Prices | None) -> float | None
     return value
 
 
+def supervisor(supervisor: "Supervisor[Any] | None", text_agent: "TextAgent[Any] | None") -> "Supervisor[Any] | None":
+    """Return whichever of the two is given, ``None`` for neither.
+
+    Raises:
+        TypeError: Both are, or one is something else.
+    """
+    if supervisor is None and text_agent is None:
+        return None
+    from rtvoice.supervisor import Supervisor, TextAgent  # an agent without a supervisor needs no language model
+
+    if text_agent is None:
+        return instance("supervisor", supervisor, Supervisor)
+    if supervisor is not None:
+        raise TypeError("Give either supervisor= or text_agent=, not both: an agent has one")
+    return instance("text_agent", text_agent, TextAgent)
+
+
 def overrides(listener: object, callback: str) -> bool:
     """Whether a listener does something in a callback."""
     method = getattr(type(listener), callback, None) or getattr(listener, callback, None)
     return method is not None and method is not getattr(AgentListener, callback)
+
+
+def warn_of_unresolved_injections(missing: Iterable[UnresolvedInjection], whose: str = "") -> None:
+    """Warn of tools that cannot be called because they want something that nobody has."""
+    for tool, parameter, wanted in missing:
+        logger.warning(
+            "%s %r wants %s injected as %r, but there is no such object: pass it as context=",
+            f"{whose} tool".strip().capitalize(),
+            tool,
+            wanted,
+            parameter,
+        )
+
+
+def warn_of_supervisor(supervisor: "Supervisor[Any]", listener: object) -> None:
+    """Warn of what a supervisor that is bound to the agent will not be able to do."""
+    try:
+        supervisor.check_credentials()
+    except MissingCredentialsError as error:
+        logger.warning("The supervisor will fail: %s", error)
+    warn_of_unresolved_injections(supervisor.unresolved_injections(), "the supervisor's")
+    warn_of_unapproved_tools(supervisor.tools, listener)
 
 
 def warn_of_unapproved_tools(tools: Tools, listener: object) -> None:

@@ -5,7 +5,7 @@ This is the only place that knows all components; they know nothing of each othe
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +19,7 @@ from rtvoice.components.session import Session
 from rtvoice.components.tool_runner import ToolRunner
 from rtvoice.components.transcript import Transcript
 from rtvoice.conversation import ConversationHistory
-from rtvoice.errors import AudioDeviceError, AuthenticationFailed, SessionError
+from rtvoice.errors import AudioDeviceError, AuthenticationFailed, RtvoiceError, SessionError
 from rtvoice.events import (
     AgentError,
     AgentErrorEvent,
@@ -82,7 +82,7 @@ class Parts:
         inactivity_s: float | None,
         recording_path: Path | None,
         supervisor: "Supervisor[Any] | None" = None,
-        context: object | None = None,
+        dependencies: Sequence[object] = (),
     ) -> None:
         loop = asyncio.get_running_loop()
         self._bus = bus
@@ -91,14 +91,15 @@ class Parts:
         self._session = Session(bus, provider, RealtimeProtocol(config, loop.time), model=config.model)
         self._capture = Capture(bus, audio_input)
         self._playback = Playback(bus, audio_output)
-        self._supervision = _supervision(bus, supervisor, history, config, context)
+        self._supervision = _supervision(bus, supervisor, history, config, dependencies)
         others = self._supervision.tool_names if self._supervision is not None else frozenset()
         self._tool_runner = ToolRunner(bus, tools, timeout_s=tool_timeout_s, others=others)
         self._transcript = Transcript(bus, history)
         usage_meter = UsageMeter(config.model, config.transcription_model, prices)
         self.meter = Meter(bus, usage_meter, max_cost_usd=max_cost_usd)
         self._inactivity = Inactivity(bus, inactivity_s) if inactivity_s is not None else None
-        self._tools_answered = asyncio.Event()
+        self._tools_answered = asyncio.Event()  # unset while tools can be called
+        self._tools_answered.set()
         self._recorder = _recorder(bus, recording_path, audio_output)
 
     @property
@@ -151,6 +152,7 @@ class Parts:
             await self._session.connect()
             self._run(group, "session", self._session.run)
             await self._session.wait_for_server()
+            self._tools_answered.clear()
             self._run(group, "tool runner", self._run_tools)
             if self._recorder is not None:
                 await self._recorder.start()
@@ -162,6 +164,12 @@ class Parts:
             self._run(group, "capture", self._capture.run)
             if self._inactivity is not None:
                 self._run(group, "inactivity", self._inactivity.run)
+        except asyncio.CancelledError as error:
+            if _is_being_cancelled():
+                raise
+            failure = RtvoiceError("The agent could not start: what a device or the provider waited for was cancelled")
+            failure.__cause__ = error
+            self._bus.publish(StopAgentCommand(reason="it could not start", exception=failure))
         except Exception as error:
             logger.debug("The agent cannot start", exc_info=True)
             self._bus.publish(StopAgentCommand(reason="it could not start", exception=error))
@@ -174,7 +182,7 @@ class Parts:
         self._tool_runner.stop()
         if self._supervision is not None:
             self._supervision.stop()
-        if self._session.connected:
+        if self._session.connected:  # so that the server gets their outputs
             await _bounded(self._tools_answered.wait(), _TOOLS_STOP_S, "cancelling the tools")
         async with asyncio.TaskGroup() as group:
             group.create_task(_bounded(self._playback.stop(), _DEVICE_STOP_S, "the output device's stop()"))
@@ -205,7 +213,9 @@ class Parts:
         """Run a component; if it fails, which it never should, say so and end the conversation."""
         try:
             await run()
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+                raise
             logger.exception("The %s failed", name)
             self._bus.publish(AgentErrorEvent(AgentError("internal_error", f"The {name} failed: {error!r}")))
             self._bus.publish(StopAgentCommand(reason=f"the {name} failed"))
@@ -224,14 +234,19 @@ def _supervision(
     supervisor: "Supervisor[Any] | None",
     history: ConversationHistory,
     config: SessionConfig,
-    context: object | None,
+    dependencies: Sequence[object],
 ) -> "Supervision | None":
     if supervisor is None:
         return None
     from rtvoice.components.supervision import Supervision  # an agent without a supervisor needs no language model
 
     *tools, _ = config.tools
-    return Supervision(bus, supervisor, history=history, tools=tools, context=context)
+    return Supervision(bus, supervisor, history=history, tools=tools, dependencies=dependencies)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _cancel_the_rest() -> None:
@@ -241,11 +256,17 @@ def _cancel_the_rest() -> None:
 
 async def _bounded(action: Any, limit_s: float, what: str) -> None:
     """Wait for something that is not ours, for a limited time; what it raises is logged."""
+    task = asyncio.current_task()
+    cancelled_before = task.cancelling() if task is not None else 0
     try:
         async with asyncio.timeout(limit_s):
             await action
     except TimeoutError:
         logger.warning("Gave up waiting for %s after %.1f s", what, limit_s)
+    except asyncio.CancelledError:
+        if task is None or task.cancelling() > cancelled_before:
+            raise
+        logger.warning("%s awaited something that was cancelled", what)
     except Exception:
         logger.exception("%s failed", what)
 

@@ -3,9 +3,9 @@
 import asyncio
 import inspect
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from rtvoice.events import (
     AgentErrorEvent,
@@ -17,11 +17,12 @@ from rtvoice.events import (
     AssistantTranscriptDeltaEvent,
     Event,
     EventBus,
-    ResolveToolApprovalCommand,
     ResponseFinishedEvent,
+    SpeechDetectedEvent,
     SupervisorFinishedEvent,
     SupervisorStartedEvent,
     ToolApprovalRequestedEvent,
+    ToolApprovalResolvedEvent,
     ToolCallFinishedEvent,
     UserInactivityCountdownEvent,
     UserStartedSpeakingEvent,
@@ -35,6 +36,9 @@ logger = logging.getLogger(__name__)
 DELIVERY_TIMEOUT_S: Final = 5.0
 """How long shutdown waits for callbacks that are still queued."""
 
+_REMEMBERED_RESPONSES: Final = 32
+_Words: TypeAlias = AssistantTranscriptDeltaEvent | AssistantTranscriptCompletedEvent
+
 
 class Hooks:
     """Calls the listener. The rest of the agent never waits for it.
@@ -47,6 +51,7 @@ class Hooks:
 
     hears = (
         AgentSessionConnectedEvent,
+        SpeechDetectedEvent,
         UserStartedSpeakingEvent,
         UserStoppedSpeakingEvent,
         UserTranscriptCompletedEvent,
@@ -63,14 +68,16 @@ class Hooks:
         UserInactivityCountdownEvent,
         AgentErrorEvent,
     )
-    says = (ResolveToolApprovalCommand,)
+    says = (ToolApprovalResolvedEvent,)
 
     def __init__(self, bus: EventBus, listener: AgentListener | object, *, wants_deltas: bool) -> None:
         self._bus = bus
         self._listener = listener
         self._inbox = bus.open_inbox(*self.hears, in_order=True)
         self._wants_deltas = wants_deltas
-        self._gate = TranscriptGate()
+        self._beginning = BeginningGate()
+        self._utterances = UtteranceGate()
+        self._transcripts = TranscriptGate()
         self._delivered = asyncio.Event()
         self._callbacks: dict[type, Callable[[Any], tuple[Any, ...]]] = {
             AgentSessionConnectedEvent: lambda _: ("on_agent_session_connected",),
@@ -120,17 +127,19 @@ class Hooks:
                         approvals.add(task)
                         task.add_done_callback(approvals.discard)
                     else:
-                        await self._deliver(event)
+                        await self._deliver(self._beginning.pass_on(event))
+                await self._deliver(self._beginning.rest())
             finally:
                 for task in approvals:
                     task.cancel()
                 self._delivered.set()
 
-    async def _deliver(self, event: Event) -> None:
-        for ready in self._gate.pass_on(event):
-            if type(ready) is AssistantTranscriptDeltaEvent and not self._wants_deltas:
+    async def _deliver(self, events: list[Event]) -> None:
+        in_turn = [utterance for event in events for utterance in self._utterances.pass_on(event)]
+        for event in [ready for utterance in in_turn for ready in self._transcripts.pass_on(utterance)]:
+            if type(event) is AssistantTranscriptDeltaEvent and not self._wants_deltas:
                 continue
-            await self._call(*self._callbacks[type(ready)](ready))
+            await self._call(*self._callbacks[type(event)](event))
 
     async def _ask_for_approval(self, event: ToolApprovalRequestedEvent) -> None:
         """Ask the listener, beside the other callbacks: a person may take a while."""
@@ -139,7 +148,7 @@ class Hooks:
         if not isinstance(answer, ToolApproval):
             answer = ToolApproval(answer is True)
         self._bus.publish(
-            ResolveToolApprovalCommand(call_id=event.call_id, approved=answer.approved, reason=answer.reason)
+            ToolApprovalResolvedEvent(call_id=event.call_id, approved=answer.approved, reason=answer.reason)
         )
 
     async def _call(self, name: str, *arguments: object) -> object:
@@ -149,9 +158,65 @@ class Hooks:
         try:
             result = callback(*arguments)
             return await result if inspect.isawaitable(result) else result
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            logger.warning("Listener callback %s awaited something that was cancelled", name)
+            return None
         except Exception:
             logger.exception("Listener callback %s failed", name)
             return None
+
+
+class BeginningGate:
+    """Keeps everything back until the session is announced: a server may complain at once."""
+
+    def __init__(self) -> None:
+        self._early: list[Event] | None = []
+
+    def pass_on(self, event: Event) -> list[Event]:
+        """Return the events that may be delivered now that ``event`` has come."""
+        if self._early is None:
+            return [event]
+        if type(event) is AgentSessionConnectedEvent:
+            return [event, *self.rest()]
+        self._early.append(event)
+        return []
+
+    def rest(self) -> list[Event]:
+        """Return what was kept back, and keep nothing back any more."""
+        early, self._early = self._early or [], None
+        return early
+
+
+class UtteranceGate:
+    """Keeps the end of an utterance, and its words, back until its beginning has been announced.
+
+    The server says all of it, one after the other; but the beginning takes the way through playback, which
+    has to silence the assistant first.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[Event] = deque()  # begins with the utterance that is not announced yet
+
+    def pass_on(self, event: Event) -> list[Event]:
+        """Return the events that may be delivered now that ``event`` has come."""
+        match event:
+            case SpeechDetectedEvent():
+                self._waiting.append(event)
+                return []
+            case UserStoppedSpeakingEvent() | UserTranscriptCompletedEvent() if self._waiting:
+                self._waiting.append(event)
+                return []
+            case UserStartedSpeakingEvent() if self._waiting:
+                self._waiting.popleft()
+                ready: list[Event] = [event]
+                while self._waiting and type(self._waiting[0]) is not SpeechDetectedEvent:
+                    ready.append(self._waiting.popleft())
+                return ready
+            case _:
+                return [event]
 
 
 class TranscriptGate:
@@ -164,7 +229,7 @@ class TranscriptGate:
 
     def __init__(self) -> None:
         self._open: OrderedDict[str, None] = OrderedDict()  # responses that can be heard, or were
-        self._held: OrderedDict[str, list[Event]] = OrderedDict()
+        self._held: OrderedDict[str, list[_Words]] = OrderedDict()
 
     def pass_on(self, event: Event) -> list[Event]:
         """Return the events that may be delivered now that ``event`` has come."""
@@ -173,14 +238,14 @@ class TranscriptGate:
                 if event.response_id in self._open:
                     return [event]
                 self._held.setdefault(event.response_id, []).append(event)
+                _bound(self._held)
                 return []
             case AssistantStartedRespondingEvent():
                 self._open[event.response_id] = None
-                if len(self._open) > 32:
-                    self._open.popitem(last=False)
+                _bound(self._open)
                 return [event, *self._held.pop(event.response_id, [])]
             case AssistantInterruptedEvent():
-                self._held.clear()
+                self._forget({cut.item_id for cut in event.cuts})
                 return [event]
             case ResponseFinishedEvent():
                 return self._close(event)
@@ -191,4 +256,15 @@ class TranscriptGate:
         if event.has_audio and event.status != "cancelled":
             return []  # it will be heard
         held = self._held.pop(event.response_id, [])
-        return [] if event.status == "cancelled" else held
+        return [] if event.status == "cancelled" else [*held]
+
+    def _forget(self, items: set[str]) -> None:
+        """Drop the words of responses that were cut before anything of them could be heard."""
+        for response_id, events in list(self._held.items()):
+            if any(event.item_id in items for event in events):
+                del self._held[response_id]
+
+
+def _bound(memory: OrderedDict[str, Any]) -> None:
+    if len(memory) > _REMEMBERED_RESPONSES:
+        memory.popitem(last=False)

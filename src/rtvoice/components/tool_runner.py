@@ -1,25 +1,22 @@
 """Tool runner: every call of the model runs in a task of its own and is answered exactly once."""
 
 import asyncio
-import logging
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from rtvoice.events import (
     EventBus,
-    ResolveToolApprovalCommand,
     SpeakHoldingPhraseCommand,
     ToolApprovalRequestedEvent,
+    ToolApprovalResolvedEvent,
     ToolCallFinishedEvent,
     ToolCallRequestedEvent,
 )
 from rtvoice.tools import PreparedCall, Tools
-
-logger = logging.getLogger(__name__)
+from rtvoice.tools.approvals import APPROVAL_TIMEOUT_S, Approvals
 
 DEFAULT_TIMEOUT_S: Final = 60.0
 """How long a tool may run unless it says otherwise, in seconds."""
-APPROVAL_TIMEOUT_S: Final = 120.0
-"""How long a person may take to decide about a tool, in seconds."""
 
 _CANCELLED: Final = "Error: the call was cancelled because the conversation ended."
 
@@ -35,7 +32,7 @@ class ToolRunner:
         others: Names of calls that another part answers.
     """
 
-    hears = (ToolCallRequestedEvent, ResolveToolApprovalCommand)
+    hears = (ToolCallRequestedEvent, ToolApprovalResolvedEvent)
     says = (SpeakHoldingPhraseCommand, ToolApprovalRequestedEvent, ToolCallFinishedEvent)
 
     def __init__(
@@ -50,9 +47,8 @@ class ToolRunner:
         self._bus = bus
         self._tools = tools
         self._timeout_s = timeout_s
-        self._approval_timeout_s = approval_timeout_s
+        self._approvals = Approvals(self._ask_for_approval, timeout_s=approval_timeout_s)
         self._others = others
-        self._undecided: dict[str, asyncio.Future[ResolveToolApprovalCommand]] = {}
         self._inbox = bus.open_inbox(*self.hears, in_order=True)
 
     def stop(self) -> None:
@@ -64,8 +60,8 @@ class ToolRunner:
         async with asyncio.TaskGroup() as group:
             running: set[asyncio.Task[None]] = set()
             async for event in self._inbox:
-                if type(event) is ResolveToolApprovalCommand:
-                    self._decide(event)
+                if type(event) is ToolApprovalResolvedEvent:
+                    self._approvals.decide(event.call_id, approved=event.approved, reason=event.reason)
                     continue
                 if event.name in self._others:
                     continue
@@ -85,7 +81,7 @@ class ToolRunner:
         kind = call.tool.kind if call.tool is not None else None
         try:
             if call.needs_approval:
-                refusal = await self._refusal(event)
+                refusal = await self._approvals.refusal(event.call_id, event.name, event.arguments)
                 if refusal is not None:
                     self._answer(event, refusal, success=False, kind=kind)
                     return
@@ -107,31 +103,8 @@ class ToolRunner:
         if call.phrase is not None:
             self._bus.publish(SpeakHoldingPhraseCommand(call_id=event.call_id, phrase=call.phrase))
 
-    # --- approval ---
-
-    async def _refusal(self, event: ToolCallRequestedEvent) -> str | None:
-        """Ask a person whether a call may run; return what to tell the model if it may not."""
-        decision: asyncio.Future[ResolveToolApprovalCommand] = asyncio.get_running_loop().create_future()
-        self._undecided[event.call_id] = decision
-        self._bus.publish(ToolApprovalRequestedEvent(call_id=event.call_id, name=event.name, arguments=event.arguments))
-        try:
-            async with asyncio.timeout(self._approval_timeout_s):
-                verdict = await decision
-        except TimeoutError:
-            return f"Error: nobody approved {event.name} within {self._approval_timeout_s:g} s, so it was not run."
-        finally:
-            del self._undecided[event.call_id]
-        if verdict.approved:
-            return None
-        reason = f" Reason: {verdict.reason}." if verdict.reason else ""
-        return f"Error: {event.name} was not approved, so it was not run.{reason}"
-
-    def _decide(self, command: ResolveToolApprovalCommand) -> None:
-        decision = self._undecided.get(command.call_id)
-        if decision is None or decision.done():
-            logger.debug("Nothing waits for the approval of call %s", command.call_id)
-        else:
-            decision.set_result(command)
+    def _ask_for_approval(self, call_id: str, name: str, arguments: Mapping[str, Any]) -> None:
+        self._bus.publish(ToolApprovalRequestedEvent(call_id=call_id, name=name, arguments=arguments))
 
     def _answer(
         self,

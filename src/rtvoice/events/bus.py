@@ -59,7 +59,7 @@ class Inbox:
         self._dropped_ms: dict[type, float] = dict.fromkeys(self._limits_ms, 0.0)
         self._normal: deque[Any] = deque()
         self._urgent: deque[Any] = deque()
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[bool] | None = None  # its result: whether the time is over
         self._closed = False
         self._taken_in_a_row = 0
 
@@ -139,16 +139,16 @@ class Inbox:
             if self._closed:
                 raise InboxClosed
             waiter = self._waiter = loop.create_future()
-            timer = None if deadline is None else loop.call_at(deadline, _finish, waiter)
+            timer = None if deadline is None else loop.call_at(deadline, _finish, waiter, True)
             try:
-                await waiter
+                timed_out = await waiter
             finally:
                 self._waiter = None
                 if timer is not None:
                     timer.cancel()
             if (event := self.take()) is not None:
                 return event
-            if deadline is not None and loop.time() >= deadline:
+            if timed_out:
                 return None
 
     def close(self) -> None:
@@ -167,7 +167,7 @@ class Inbox:
 
     def _wake(self) -> None:
         if self._waiter is not None:
-            _finish(self._waiter)
+            _finish(self._waiter, False)
 
     def _drop_oldest(self, kind: type, reason: str = "") -> None:
         lane = self._normal if any(type(event) is kind for event in self._normal) else self._urgent
@@ -349,6 +349,6 @@ def _is_being_cancelled() -> bool:
     return task is None or task.cancelling() > 0
 
 
-def _finish(waiter: asyncio.Future[None]) -> None:
+def _finish(waiter: asyncio.Future[bool], timed_out: bool) -> None:
     if not waiter.done():
-        waiter.set_result(None)
+        waiter.set_result(timed_out)

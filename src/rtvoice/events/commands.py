@@ -106,21 +106,6 @@ class SpeakHoldingPhraseCommand(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResolveToolApprovalCommand(Event):
-    """Decide whether a tool that needs a person's consent may run.
-
-    Attributes:
-        call_id: The call, from `ToolApprovalRequestedEvent`.
-        approved: Whether it may run.
-        reason: Told to the model if it may not.
-    """
-
-    call_id: str
-    approved: bool
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SpeakProgressCommand(Event):
     """Say how a long task is getting on, if nobody is speaking; otherwise it is not worth saying.
 

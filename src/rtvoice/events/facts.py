@@ -389,7 +389,7 @@ class ToolCallFinishedEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolApprovalRequestedEvent(Event):
-    """A tool that needs a person's consent waits for it; a `ResolveToolApprovalCommand` decides.
+    """A tool that needs a person's consent waits for it; a `ToolApprovalResolvedEvent` follows.
 
     Attributes:
         call_id: The call that waits.
@@ -400,6 +400,21 @@ class ToolApprovalRequestedEvent(Event):
     call_id: str
     name: str
     arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolApprovalResolvedEvent(Event):
+    """A person has decided whether a tool may run.
+
+    Attributes:
+        call_id: The call, from `ToolApprovalRequestedEvent`.
+        approved: Whether it may run.
+        reason: Told to the model if it may not.
+    """
+
+    call_id: str
+    approved: bool
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ class SessionBackend(Protocol):
 
     @property
     def wants_to_send(self) -> bool:
-        """Whether `frames` may have something."""
+        """Whether `frames` may have something, or `deadline` may have moved."""
         ...
 
     def deadline(self) -> float | None:

@@ -5,12 +5,19 @@ wants one output per call and one ``response.create`` per calling response. Pure
 """
 
 import json
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-REMEMBERED_CALLS: Final = 1_000
-"""Answered calls remembered, so that a late repetition is not taken for a new call."""
+logger = logging.getLogger(__name__)
+
+V = TypeVar("V")
+
+REMEMBERED: Final = 1_000
+"""Announcements, answered calls and finished responses that are remembered, so that a late report finds its place."""
+CALLS_LIMIT: Final = 1_000
+"""Calls that may be under way at a time; a model that is so far out of hand gets no answer to further ones."""
 
 
 @dataclass(slots=True)
@@ -23,17 +30,19 @@ class Call:
         name: The function, once known.
         arguments: The decoded arguments, once they are a JSON object.
         problem: Why it cannot be run, if so.
+        reported: It was given out to be run.
         awaits_phrase: Its holding phrase has yet to be asked for, so its output must wait.
         output: What the model is told.
         respond: Whether the model should say something about it.
         instruction: How it should present it.
         answered: The output was given out.
+        item_number: The number of the output among the items that we sent.
     """
 
     call_id: str
     response_id: str
-    name: str | None = None
-    arguments: dict[str, Any] | None = None
+    name: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
     problem: str | None = None
     reported: bool = False
     awaits_phrase: bool = False
@@ -41,6 +50,7 @@ class Call:
     respond: bool = True
     instruction: str | None = None
     answered: bool = False
+    item_number: int = 0
 
 
 @dataclass(slots=True)
@@ -55,29 +65,35 @@ class FollowUp:
     """All calls of a response are answered.
 
     Attributes:
-        call_ids: The calls.
         respond: Whether the model should say something about them.
         instructions: How to present the results, in call order, without repetition.
+        last_item: Number of the last output among the items that we sent.
     """
 
-    call_ids: list[str]
     respond: bool
     instructions: list[str]
+    last_item: int
 
 
 class FunctionCalls:
     """The calls of a session, from their announcement to their output."""
 
     def __init__(self) -> None:
-        self._responses: dict[str, _CallingResponse] = {}
+        self._responses: dict[str, _CallingResponse] = {}  # those with calls that are not done with
         self._calls: dict[str, Call] = {}
         self._announced: OrderedDict[str, tuple[str | None, str | None]] = OrderedDict()
         self._past: OrderedDict[str, None] = OrderedDict()
+        self._finished: OrderedDict[str, bool] = OrderedDict()  # responses, and whether they were cancelled
 
     @property
     def open(self) -> list[Call]:
         """Calls that have no output yet."""
         return [call for call in self._calls.values() if not call.answered]
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Responses with calls that may still make more."""
+        return [response_id for response_id, response in self._responses.items() if not response.finished]
 
     def get(self, call_id: str) -> Call | None:
         """Return a call that is not yet done with."""
@@ -85,23 +101,16 @@ class FunctionCalls:
 
     def announce(self, item_id: str, call_id: str | None, name: str | None) -> None:
         """Note the name and id of a call from its item, for reports that lack them."""
-        self._announced[item_id] = (call_id, name)
-        if len(self._announced) > REMEMBERED_CALLS:
-            self._announced.popitem(last=False)
+        _remember(self._announced, item_id, (call_id, name))
 
     def report(
-        self,
-        response_id: str,
-        *,
-        item_id: str = "",
-        call_id: str | None = None,
-        name: str | None = None,
-        arguments: str | None = None,
+        self, response_id: str, item_id: str, call_id: str | None, name: str | None, arguments: str | None
     ) -> Call | None:
         """Take in one report of a call.
 
         Returns:
-            The call if it can be run now, which happens once per call.
+            The call if something is to be done now, which happens once per call: it can be run, or it has a
+            `Call.problem` that must be answered, because no better report can come.
         """
         announced_id, announced_name = self._announced.get(item_id, (None, None))
         call_id, name = call_id or announced_id, name or announced_name
@@ -109,42 +118,46 @@ class FunctionCalls:
             return None
         call = self._calls.get(call_id)
         if call is None:
-            call = self._calls[call_id] = Call(call_id, response_id)
-            self._responses.setdefault(response_id, _CallingResponse()).calls[call_id] = call
-        if call.reported or call.answered:
+            call = self._add(call_id, response_id)
+        if call is None or call.reported or call.answered:
             return None
         call.name = name or call.name
-        call.arguments, problem = _decode(arguments)
-        call.problem = problem or (None if call.name else "The call names no function.")
-        if call.problem is not None:
+        call.arguments, call.problem = _decode(arguments)
+        if call.problem is None and not call.name:
+            call.problem = "The call names no function."
+        if call.problem is None:
+            call.reported = True
+            return call
+        response = self._responses[call.response_id]
+        if not response.finished:
             return None
-        call.reported = True
+        if response.cancelled:
+            self._forget(call)
+            return None
         return call
 
     def finish_response(self, response_id: str, *, cancelled: bool) -> list[Call]:
-        """Note that no further calls will come in a response.
+        """Note that a response is over.
 
         Returns:
             Calls that can never be run and have to be answered with their `Call.problem`. A call that
             was cut short because its response was cancelled is forgotten instead.
         """
+        _remember(self._finished, response_id, cancelled)
         response = self._responses.get(response_id)
         if response is None:
             return []
-        response.finished = True
-        response.cancelled = cancelled
+        response.finished, response.cancelled = True, cancelled
         broken = [call for call in response.calls.values() if not call.reported and not call.answered]
-        if cancelled:
-            for call in broken:
-                self._forget(call)
-            self._tidy(response_id)
-            return []
-        return broken
+        if not cancelled:
+            return broken
+        for call in broken:
+            self._forget(call)
+        return []
 
     def was_cancelled(self, response_id: str) -> bool:
         """Whether the response was cancelled; its calls are still answered."""
-        response = self._responses.get(response_id)
-        return response is not None and response.cancelled
+        return self._finished.get(response_id, False)
 
     def answer(self, call_id: str, output: str, *, respond: bool = True, instruction: str | None = None) -> Call | None:
         """Take in the output of a call.
@@ -154,10 +167,11 @@ class FunctionCalls:
             answered before or is unknown.
         """
         call = self._calls.get(call_id)
-        if call is None or call.answered or call.output is not None:
+        if call is None or call.output is not None:
             return None
         call.output, call.respond, call.instruction = output, respond, instruction
-        return None if call.awaits_phrase else self._give_out(call)
+        call.answered = not call.awaits_phrase
+        return call if call.answered else None
 
     def release(self, call_id: str) -> Call | None:
         """Note that the call's holding phrase was asked for or dropped; return the call if its output waited."""
@@ -165,48 +179,53 @@ class FunctionCalls:
         if call is None or not call.awaits_phrase:
             return None
         call.awaits_phrase = False
-        return self._give_out(call) if call.output is not None else None
+        call.answered = call.output is not None
+        return call if call.answered else None
 
     def follow_up(self, response_id: str) -> FollowUp | None:
-        """Return what comes after a response's calls, once all are answered; only once."""
+        """Return what comes after a response's calls, once it is over and all are answered; only once."""
         response = self._responses.get(response_id)
         if response is None or not response.finished or not all(call.answered for call in response.calls.values()):
             return None
+        for call_id in response.calls:
+            del self._calls[call_id]
+            _remember(self._past, call_id, None)
+        del self._responses[response_id]
         spoken = [call for call in response.calls.values() if call.respond]
         instructions = list(dict.fromkeys(call.instruction for call in spoken if call.instruction))
-        follow_up = FollowUp(list(response.calls), bool(spoken), instructions)
-        self._tidy(response_id)
-        return follow_up
+        return FollowUp(bool(spoken), instructions, max(call.item_number for call in response.calls.values()))
 
-    def _give_out(self, call: Call) -> Call:
-        call.answered = True
+    def _add(self, call_id: str, response_id: str) -> Call | None:
+        if len(self._calls) >= CALLS_LIMIT:
+            logger.warning("The model makes more than %d calls at once: one is ignored", CALLS_LIMIT)
+            return None
+        call = self._calls[call_id] = Call(call_id, response_id)
+        response = self._responses.setdefault(response_id, _CallingResponse())
+        response.calls[call_id] = call
+        if response_id in self._finished:
+            response.finished, response.cancelled = True, self._finished[response_id]
         return call
 
     def _forget(self, call: Call) -> None:
         del self._calls[call.call_id]
         del self._responses[call.response_id].calls[call.call_id]
-        self._remember(call.call_id)
-
-    def _tidy(self, response_id: str) -> None:
-        response = self._responses[response_id]
-        if response.finished and all(call.answered for call in response.calls.values()):
-            for call_id in response.calls:
-                del self._calls[call_id]
-                self._remember(call_id)
-            del self._responses[response_id]
-
-    def _remember(self, call_id: str) -> None:
-        self._past[call_id] = None
-        if len(self._past) > REMEMBERED_CALLS:
-            self._past.popitem(last=False)
+        if not self._responses[call.response_id].calls:
+            del self._responses[call.response_id]
+        _remember(self._past, call.call_id, None)
 
 
-def _decode(arguments: str | None) -> tuple[dict[str, Any] | None, str | None]:
+def _decode(arguments: str | None) -> tuple[dict[str, Any], str | None]:
     """Return the decoded arguments, or what is wrong with them."""
     try:
         decoded = json.loads(arguments or "")
     except (ValueError, RecursionError) as error:
-        return None, f"The arguments are not valid JSON ({error}). Call again with a JSON object."
+        return {}, f"The arguments are not valid JSON ({error}). Call again with a JSON object."
     if not isinstance(decoded, dict):
-        return None, f"The arguments must be a JSON object, not {arguments}. Call again with a JSON object."
+        return {}, f"The arguments must be a JSON object, not {arguments:.80}. Call again with a JSON object."
     return decoded, None
+
+
+def _remember(memory: OrderedDict[str, V], key: str, value: V) -> None:
+    memory[key] = value
+    if len(memory) > REMEMBERED:
+        memory.popitem(last=False)

@@ -6,7 +6,7 @@ prefix names its purpose, so that an ``error`` event can be matched to what caus
 
 import json
 from binascii import b2a_base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -16,7 +16,6 @@ from rtvoice.settings import (
     OutputModality,
     ReasoningEffort,
     SemanticVAD,
-    ServerVAD,
     TurnDetection,
 )
 
@@ -67,7 +66,8 @@ def frame(kind: str, event_id: str | None = None, /, **fields: Any) -> bytes:
     if event_id is not None:
         body["event_id"] = event_id
     body.update(fields)
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    # Half a surrogate pair, as in the name of a file that is not UTF-8, becomes a question mark.
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def session_update(event_id: str, **fields: Any) -> bytes:
@@ -89,7 +89,7 @@ def full_session_update(event_id: str, config: SessionConfig) -> bytes:
         "output_modalities": ["audio"] if config.speaks else ["text"],
         "max_output_tokens": "inf",
         "tool_choice": config.tool_choice,
-        "tools": list(config.tools),
+        "tools": tool_schemas(config.tools),
         "audio": {
             "input": audio_input,
             "output": {"format": audio_format, "voice": config.voice, "speed": config.speech_speed},
@@ -101,15 +101,17 @@ def full_session_update(event_id: str, config: SessionConfig) -> bytes:
 
 
 def turn_detection_fields(turn_detection: TurnDetection | None) -> Fields | None:
-    """Return the wire form of a turn detection setting."""
-    match turn_detection:
-        case SemanticVAD(eagerness=eagerness):
-            kind: Fields = {"type": "semantic_vad", "eagerness": str(eagerness)}
-        case ServerVAD():
-            kind = {"type": "server_vad", **turn_detection.model_dump()}
-        case None:
-            return None
-    return {**kind, "create_response": True, "interrupt_response": True}
+    """Return the wire form of a turn detection setting; ``None`` switches it off."""
+    if turn_detection is None:
+        return None
+    kind = "semantic_vad" if isinstance(turn_detection, SemanticVAD) else "server_vad"
+    fields = turn_detection.model_dump(mode="json")
+    return {"type": kind, **fields, "create_response": True, "interrupt_response": True}
+
+
+def tool_schemas(tools: Iterable[Any]) -> list[Fields]:
+    """Return tools as the API wants them, from mappings or objects with ``model_dump()``."""
+    return [dict(tool) if isinstance(tool, Mapping) else tool.model_dump(exclude_none=True) for tool in tools]
 
 
 def speed_update(event_id: str, speed: float) -> bytes:

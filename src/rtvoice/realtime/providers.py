@@ -67,7 +67,7 @@ class OpenAIProvider(RealtimeProvider):
         project: str | None = None,
         safety_identifier: str | None = None,
     ) -> None:
-        self._api_key = api_key or _environment("OPENAI_API_KEY")
+        self._api_key = _key(api_key, "OPENAI_API_KEY")
         if not self._api_key and base_url is None:
             raise MissingCredentialsError(
                 "No OpenAI API key: set the environment variable OPENAI_API_KEY or pass api_key=."
@@ -95,7 +95,7 @@ class OpenAIProvider(RealtimeProvider):
         return headers | self._extra_headers
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._base_url!r})"
+        return f"{type(self).__name__}({_without_credentials(self._base_url)!r})"
 
 
 class AzureOpenAIProvider(RealtimeProvider):
@@ -138,14 +138,14 @@ class AzureOpenAIProvider(RealtimeProvider):
                 "No Azure deployment: pass azure_deployment= or set the environment variable AZURE_OPENAI_DEPLOYMENT."
             )
         self._token_provider = token_provider
-        self._api_key = None if token_provider else api_key or _environment("AZURE_OPENAI_API_KEY")
+        self._api_key = None if token_provider else _key(api_key, "AZURE_OPENAI_API_KEY")
         if not self._api_key and token_provider is None:
             raise MissingCredentialsError(
                 "No Azure API key: set the environment variable AZURE_OPENAI_API_KEY, or pass api_key= "
                 "or token_provider=."
             )
-        self._version = None if api_version is None or api_version.lower() in _GA_VERSIONS else api_version
-        if self._version:
+        self._version = None if not api_version or api_version.lower() in _GA_VERSIONS else api_version
+        if self._version is not None:
             logger.warning(
                 "Azure retired the preview interface (api_version=%s) on 2026-04-30: leave api_version out "
                 "to use the current one",
@@ -174,12 +174,17 @@ class AzureOpenAIProvider(RealtimeProvider):
         return headers
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._host!r}, deployment={self._deployment!r})"
+        return f"{type(self).__name__}({_without_credentials(self._host)!r}, deployment={self._deployment!r})"
 
 
 def _environment(name: str) -> str | None:
     """Return a variable of the process, else of the nearest ``.env`` file; neither is changed."""
     return os.environ.get(name) or dotenv_values(find_dotenv(usecwd=True)).get(name) or None
+
+
+def _key(given: str | None, variable: str) -> str | None:
+    """Return the key without the line end that a key read from a file tends to have."""
+    return (given or _environment(variable) or "").strip() or None
 
 
 def _same(name: str, value: str | None, other_name: str, other: str | None) -> str | None:
@@ -189,17 +194,14 @@ def _same(name: str, value: str | None, other_name: str, other: str | None) -> s
 
 
 def _azure_host(resource: str | None, endpoint: str | None) -> str:
-    given = [_azure_url(endpoint), _azure_url(resource)]
-    if all(given) and given[0] != given[1]:
+    by_endpoint, by_resource = _azure_url("azure_endpoint", endpoint), _azure_url("resource", resource)
+    if by_endpoint and by_resource and by_endpoint != by_resource:
         raise ConfigurationError(
             f"azure_endpoint={endpoint!r} and resource={resource!r} contradict each other: give one of them"
         )
-    host = (
-        given[0]
-        or given[1]
-        or _azure_url(_environment("AZURE_OPENAI_ENDPOINT"))
-        or _azure_url(_environment("AZURE_OPENAI_RESOURCE"))
-    )
+    host = by_endpoint or by_resource
+    for variable in ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_RESOURCE"):
+        host = host or _azure_url(variable, _environment(variable))
     if host is None:
         raise MissingCredentialsError(
             "No Azure endpoint: pass azure_endpoint= or set the environment variable AZURE_OPENAI_ENDPOINT."
@@ -207,21 +209,27 @@ def _azure_host(resource: str | None, endpoint: str | None) -> str:
     return host
 
 
-def _azure_url(value: str | None) -> str | None:
-    """Return scheme and host of an endpoint, a host, or a bare resource name."""
+def _azure_url(source: str, value: str | None) -> str | None:
+    """Return scheme and host of an endpoint, a host, or a bare resource name; ``source`` is where it was given."""
     if not value:
         return None
     if "://" not in value:
         host = value.split("/", 1)[0]
         value = f"https://{host}" if "." in host or ":" in host else f"https://{host}.openai.azure.com"
-    parts = urlsplit(_websocket_url(value, "azure_endpoint"))
+    parts = urlsplit(_websocket_url(value, source))
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _websocket_url(url: str, parameter: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in _WEBSOCKET_SCHEMES or not parts.netloc:
-        raise ConfigurationError(
-            f"{parameter}={url!r} is not a URL: it should look like https://host or ws://host:port"
-        )
+def _websocket_url(url: str, source: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigurationError(f"{source}={url!r} is not a URL: {error}") from error
+    if parts.scheme not in _WEBSOCKET_SCHEMES or not parts.hostname:
+        raise ConfigurationError(f"{source}={url!r} is not a URL: it should look like https://host or ws://host:port")
     return parts._replace(scheme=_WEBSOCKET_SCHEMES[parts.scheme], query="", fragment="").geturl()
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -1,5 +1,10 @@
-"""What the server's complaints mean: harmless, fatal, or worth telling the user."""
+"""What the server's complaints mean: harmless, fatal, or worth telling the user.
 
+Codes, close codes and their meaning are those observed on the service; close reasons of refusals read
+``<error type>.<error code>``.
+"""
+
+import re
 from typing import Final
 
 from rtvoice.errors import AuthenticationFailed, ConnectionFailed, ServerError, SessionError
@@ -17,16 +22,18 @@ BENIGN: Final = frozenset(
 ALREADY_ACTIVE: Final = "conversation_already_has_active_response"
 SESSION_EXPIRED: Final = "session_expired"
 
+_NO_CREDIT: Final = "The account has no credit left: check the plan and billing of the organisation."
 _ADVICE: Final = {
     "invalid_api_key": "Check OPENAI_API_KEY or the api_key argument.",
-    "insufficient_quota": "The account has no credit left: check the plan and billing of the organisation.",
-    "credit_balance_exhausted": "The account has no credit left: check the plan and billing of the organisation.",
+    "insufficient_quota": _NO_CREDIT,
+    "credit_balance_exhausted": _NO_CREDIT,
     "model_not_found": "Check the model's name, that it is a realtime model still offered, and the key's access to it.",
     "missing_model": "Give the name of a realtime model with model=.",
     "beta_api_shape_disabled": "The retired beta interface was asked for: take the OpenAI-Beta header out.",
 }
 _CREDENTIALS: Final = frozenset({"invalid_api_key", "insufficient_quota", "credit_balance_exhausted"})
 _CODE_OF_CLOSE: Final = {3000: "invalid_api_key", 4004: "model_not_found"}
+_CODE_IN_REASON: Final = re.compile(r"\w+\.(\w+)")
 _HTTP_ADVICE: Final = {
     400: "The server did not understand the request: check the provider's URL and, on Azure, the deployment.",
     401: "The server does not accept the credentials: check the API key or token.",
@@ -38,7 +45,26 @@ _HTTP_ADVICE: Final = {
 
 def is_benign(error: Error) -> bool:
     """Whether an error only says that a request was superfluous."""
-    return error.code in BENIGN or (error.code == "invalid_value" and "already shorter than" in error.message)
+    if error.code in BENIGN:
+        return True
+    # Both about truncating: beyond the end, which the server measures more finely; an item without audio.
+    return "already shorter than" in error.message or "Only model output audio messages" in error.message
+
+
+def is_refusal(code: str | None) -> bool:
+    """Whether an error code means that connecting again cannot help."""
+    return code in _ADVICE
+
+
+def is_token_expired(error: Error) -> bool:
+    """Whether an ephemeral key was too old; the server opens the connection all the same, and may leave it open."""
+    return "token expired" in error.message.lower()
+
+
+def is_refusing_close(error: Error | None, close_code: int | None, reason: str) -> bool:
+    """Whether a close means that the server does not want this session, rather than that it broke."""
+    codes = {error.code if error else None, _code_in(reason)}
+    return any(is_refusal(code) for code in codes) or (close_code is not None and 3000 <= close_code < 5000)
 
 
 def as_agent_error(error: Error) -> AgentError:
@@ -52,34 +78,37 @@ def as_agent_error(error: Error) -> AgentError:
     )
 
 
-def is_refusal(code: str | None) -> bool:
-    """Whether an error code means that connecting again cannot help."""
-    return code in _ADVICE
-
-
-def is_refusing_close(error: Error | None, close_code: int | None, reason: str) -> bool:
-    """Whether a close means that the server does not want this session, rather than that it broke."""
-    codes = {error.code if error else None, reason.rpartition(".")[2]}
-    return any(is_refusal(code) for code in codes) or (close_code is not None and 3000 <= close_code < 5000)
+def response_failure(status: str, error: Error | None) -> AgentError:
+    """Return the error of a response that did not complete, as users see it."""
+    message = f"The response ended as {status}."
+    if error is None:
+        return AgentError(type="response_failed", message=message)
+    return AgentError(
+        type=error.type or "response_failed", message=error.message or message, code=error.code, param=error.param
+    )
 
 
 def close_refusal(error: Error | None, close_code: int | None, reason: str) -> SessionError:
-    """Return the exception for a server that closed the connection before the session stood.
+    """Return the exception for a session that the server ended before it stood.
 
     Args:
         error: The ``error`` event that came before the close, if one did.
-        close_code: The WebSocket close code.
-        reason: The close reason; the service writes ``<error type>.<error code>`` there.
+        close_code: The WebSocket close code; ``None`` if there was no close.
+        reason: The close reason.
     """
-    code = (error.code if error else None) or reason.rpartition(".")[2] or None
+    code = (error.code if error else None) or _code_in(reason)
     if close_code in _CODE_OF_CLOSE and not is_refusal(code):
         code = _CODE_OF_CLOSE[close_code]
-    said = (error.message if error else "") or reason or "no reason given"
-    message = f"The server refused the session: {said.rstrip('.')}. {_ADVICE.get(code or '', '')}".rstrip()
-    if close_code is not None:
-        message += f" (close code {close_code})"
-    kind = AuthenticationFailed if code in _CREDENTIALS else ConnectionFailed
-    return kind(message, code=code, close_code=close_code)
+    said = (error.message if error else "") or reason
+    where = f" (close code {close_code})" if close_code is not None else ""
+    if error is not None and is_token_expired(error):
+        advice = "Mint a new client secret just before each connection."
+        return AuthenticationFailed(_refused(said, advice, where), code=code, close_code=close_code)
+    if is_refusing_close(error, close_code, reason) or error is not None:
+        kind = AuthenticationFailed if code in _CREDENTIALS else ConnectionFailed
+        return kind(_refused(said, _ADVICE.get(code or "", ""), where), code=code, close_code=close_code)
+    how = f"The connection ended before the session began: {said.rstrip('.') or 'the server did not say why'}{where}."
+    return ConnectionFailed(f"{how} Check the network and the service's status.", close_code=close_code)
 
 
 def http_refusal(status: int) -> SessionError:
@@ -92,8 +121,19 @@ def http_refusal(status: int) -> SessionError:
 def settings_refusal(error: Error) -> ServerError:
     """Return the exception for a refused first ``session.update``: none of the settings would apply."""
     where = f" (parameter {error.param})" if error.param else ""
+    what = (error.message or error.code or "it did not say why").rstrip(".")
     return ServerError(
-        f"The server refused the session's settings{where}: {error.message or error.code}. "
+        f"The server refused the session's settings{where}: {what}. "
         "It refuses them as a whole, so the agent would have run without its instructions and tools.",
         code=error.code,
     )
+
+
+def _code_in(reason: str) -> str | None:
+    found = _CODE_IN_REASON.fullmatch(reason)
+    return found[1] if found else None
+
+
+def _refused(said: str, advice: str, where: str) -> str:
+    said = said.rstrip(".") or "no reason given"
+    return f"The server refused the session: {said}{where}. {advice}".rstrip()

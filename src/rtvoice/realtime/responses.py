@@ -20,6 +20,14 @@ ANSWER_WAIT_S: Final = 15.0
 """How long a request may stay unanswered before it is asked again."""
 REFUSED_WAIT_S: Final = 1.0
 """Pause before asking again when the server says that a response runs which it never announced."""
+RESPONSE_SILENCE_S: Final = 60.0
+"""How long the server may say nothing at all while a response runs before we take that response as over."""
+SPEECH_SILENCE_S: Final = 300.0
+"""How long the server may say nothing at all while the user speaks before we take the user's turn as over."""
+WAITING_PHRASES: Final = 16
+"""Holding phrases that may wait; further ones are not taken."""
+WAITING_INSTRUCTIONS: Final = 32
+"""Sentences that one request may collect while it waits; beyond it the oldest are dropped."""
 
 
 class Purpose(Enum):
@@ -31,34 +39,64 @@ class Purpose(Enum):
     """Let the model go on: after tool outputs, a message, an image."""
 
 
-@dataclass(slots=True)
+class Beginning(Enum):
+    """What is to be done about a response that the server reports as begun."""
+
+    WELCOME = auto()
+    """Nothing: it may speak."""
+    UNWANTED = auto()
+    """Cancel it: we asked for it, but the user has begun to speak in the meantime. The request waits again."""
+    REPEATED = auto()
+    """Ignore the report: it was reported before."""
+
+
+@dataclass(slots=True, eq=False)
 class ResponseRequest:
     """Something that the assistant is to say.
 
     Attributes:
         purpose: What it is for.
         instructions: Sentences added to the session's instructions; for a holding request, the phrases.
-        call_ids: The tool calls that it is about.
-        unseen: What the server must have acknowledged for a response of its own to make this request
-            superfluous (call ids of outputs, tokens of messages).
+        about: Number of the last item of ours that it is about (see `SentItems`), 0 for none. A response
+            that the server opens by itself after it has acknowledged that item makes the request superfluous.
         group: Holding requests of one group (the calling response) become one.
+        call_ids: Of a holding request, the calls whose outputs wait for it.
     """
 
     purpose: Purpose
     instructions: list[str] = field(default_factory=list)
-    call_ids: list[str] = field(default_factory=list)
-    unseen: set[str] = field(default_factory=set)
+    about: int = 0
     group: str = ""
+    call_ids: list[str] = field(default_factory=list)
 
     def merge(self, other: "ResponseRequest") -> None:
         """Take over what another request wants, without repeating a sentence."""
         self.instructions += [text for text in other.instructions if text not in self.instructions]
+        self.about = max(self.about, other.about)
         self.call_ids += other.call_ids
-        self.unseen |= other.unseen
+        if len(self.instructions) > WAITING_INSTRUCTIONS:
+            logger.warning(
+                "More than %d instructions wait for a response: the oldest are dropped", WAITING_INSTRUCTIONS
+            )
+            del self.instructions[:-WAITING_INSTRUCTIONS]
 
     def merges_with(self, other: "ResponseRequest") -> bool:
         """Whether one response can serve both."""
         return self.purpose is other.purpose and self.group == other.group
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A request that was sent.
+
+    Attributes:
+        covered: Whether the response that began next answers it even if that was the server's own.
+    """
+
+    request: ResponseRequest
+    event_id: str
+    at: float
+    covered: bool = False
 
 
 class ResponseArbiter:
@@ -70,18 +108,17 @@ class ResponseArbiter:
 
     def __init__(self, *, server_responds: bool) -> None:
         self._server_responds = server_responds
-        self._queue: deque[ResponseRequest] = deque()
+        self._queue: deque[ResponseRequest] = deque()  # never two that merge
         self._active: str | None = None
-        self._sent: ResponseRequest | None = None
-        self._sent_id: str | None = None
-        self._sent_at = 0.0
-        self._answered: ResponseRequest | None = None  # the last one, in case its refusal comes late
-        self._answered_id: str | None = None
         self._past: deque[str] = deque(maxlen=16)
+        self._sent: _Sent | None = None  # not yet answered
+        self._begun: _Sent | None = None  # the last one that seemed to be answered, in case its refusal comes late
         self._user_speaks = False
         self._own_response_until: float | None = None
         self._retry_at: float | None = None
-        self._server_acknowledges = False
+        self._heard_at = 0.0
+        self._acknowledges_items = False
+        self._acknowledged = 0
 
     @property
     def active(self) -> str | None:
@@ -105,72 +142,103 @@ class ResponseArbiter:
 
     # --- what we want ---
 
-    def request(self, request: ResponseRequest) -> None:
-        """Ask for a response; `take` gives it out when it may be sent."""
-        self._queue.append(request)
+    def request(self, request: ResponseRequest) -> bool:
+        """Ask for a response; `take` gives it out when it may be sent, merged with all that it can serve.
 
-    def take(self, now: float) -> ResponseRequest | None:
-        """Return the next request if it may be sent now, merged with all that it can serve.
-
-        The caller must send it and call `sent`.
+        Returns:
+            Whether it was accepted; only holding phrases can be too many.
         """
-        self._expire(now)
-        if not self._queue or self.line_in_use or self._user_speaks:
+        for waiting in self._queue:
+            if waiting.merges_with(request):
+                waiting.merge(request)
+                return True
+        if request.purpose is Purpose.HOLDING and len(self._queue) >= WAITING_PHRASES:
+            return False
+        self._queue.append(request)
+        return True
+
+    def take(self) -> ResponseRequest | None:
+        """Return the next request if it may be sent now; the caller must send it and call `sent`."""
+        held_back = self._own_response_until is not None or self._retry_at is not None
+        if not self._queue or self.line_in_use or self._user_speaks or held_back:
             return None
-        if self._own_response_until is not None or self._retry_at is not None:
-            return None
-        request = self._queue.popleft()
-        for other in [other for other in self._queue if request.merges_with(other)]:
-            request.merge(other)
-            self._queue.remove(other)
-        return request
+        return self._queue.popleft()
 
     def sent(self, request: ResponseRequest, event_id: str, now: float) -> None:
         """Note that a request was sent: the line is in use until it is answered or refused."""
-        self._sent, self._sent_id, self._sent_at = request, event_id, now
+        self._sent, self._begun = _Sent(request, event_id, now), None
+
+    # --- time ---
+
+    def catch_up(self, now: float) -> str | None:
+        """Note that time has passed: give up waiting for what should have come by now.
+
+        Returns:
+            The response that must be taken as over, because the server has long fallen silent about it.
+        """
+        if self._own_response_until is not None and now >= self._own_response_until:
+            self._own_response_until = None
+        if self._retry_at is not None and now >= self._retry_at:
+            self._retry_at = None
+        if self._sent is not None and now >= self._sent.at + ANSWER_WAIT_S:
+            logger.warning("The server did not answer a response.create for %.0f s; asking again", ANSWER_WAIT_S)
+            self._put_back(self._sent.request)
+            self._sent = None
+        if self._user_speaks and now >= self._heard_at + SPEECH_SILENCE_S:
+            logger.warning("The user has spoken for %.0f s without a word from the server; going on", SPEECH_SILENCE_S)
+            self._user_speaks = False
+        if self._active is None or now < self._heard_at + RESPONSE_SILENCE_S:
+            return None
+        logger.warning("The server has not ended a response and fell silent for %.0f s; going on", RESPONSE_SILENCE_S)
+        return self._active
 
     def deadline(self) -> float | None:
-        """Return when `take` should be asked again although nothing happened, ``None`` for never."""
+        """Return when `catch_up` should be called although nothing happens, ``None`` for never."""
         times = [self._own_response_until, self._retry_at] if self._queue else []
         if self._sent is not None:
-            times.append(self._sent_at + ANSWER_WAIT_S)
+            times.append(self._sent.at + ANSWER_WAIT_S)
+        if self._user_speaks:
+            times.append(self._heard_at + SPEECH_SILENCE_S)
+        if self._active is not None:
+            times.append(self._heard_at + RESPONSE_SILENCE_S)
         return min((time for time in times if time is not None), default=None)
 
     # --- what the server says ---
 
-    def created(self, response_id: str) -> bool:
-        """Note that a response began in the conversation.
+    def heard(self, now: float) -> None:
+        """Note that the server said something, whatever it was."""
+        self._heard_at = now
 
-        Returns:
-            Whether it should be cancelled: it is one that we asked for, but the user has begun to
-            speak in the meantime. The request waits again.
-        """
+    def created(self, response_id: str) -> Beginning:
+        """Note that a response began in the conversation."""
+        if response_id == self._active or (response_id and response_id in self._past):
+            return Beginning.REPEATED
         self._active = response_id
         self._own_response_until = self._retry_at = None
         if self._sent is None:
             self._user_speaks = False  # the server only answers when the turn is over
-            self._drop_superfluous()
-            return False
-        request = self._answered = self._sent
-        self._answered_id = self._sent_id
-        self._sent = self._sent_id = None
+            self._queue = deque(request for request in self._queue if not self._is_covered(request))
+            return Beginning.WELCOME
+        sent, self._sent = self._sent, None
         if not self._user_speaks:
-            return False
-        self._answered = self._answered_id = None
-        if request.purpose is Purpose.ANSWER:
-            self._queue.appendleft(request)
-        return True
+            sent.covered = self._is_covered(sent.request)
+            self._begun = sent
+            return Beginning.WELCOME
+        if sent.request.purpose is Purpose.ANSWER:
+            self._put_back(sent.request)
+        return Beginning.UNWANTED
 
-    def done(self, response_id: str) -> None:
-        """Note that a response is over."""
-        if response_id in self._past:
-            return
-        self._past.append(response_id)
-        if self._active is None and self._sent is not None:
-            self._sent = self._sent_id = None  # its beginning never reached us
-        elif self._active == response_id:
+    def done(self, response_id: str) -> bool:
+        """Note that a response is over; return ``False`` if that was known."""
+        if response_id == self._active:
             self._active = None
-        self._answered = self._answered_id = None
+        elif response_id in self._past:
+            return False
+        elif self._active is None:
+            self._sent = None  # it was ours, and its beginning never reached us
+        self._past.append(response_id)
+        self._retry_at = None
+        return True
 
     def refused(self, event_id: str | None, now: float) -> bool:
         """Note that the server found another response active.
@@ -180,33 +248,30 @@ class ResponseArbiter:
             now: The current time.
 
         Returns:
-            Whether the refusal was for one of our requests, which now waits again.
+            Whether the refusal was for one of our requests; unless the other response answers it too, it
+            waits again.
         """
-        if self._sent is not None and event_id in (None, self._sent_id):
-            self._queue.appendleft(self._sent)
-            self._sent = self._sent_id = None
-        elif self._answered is not None and event_id == self._answered_id:
-            self._queue.appendleft(self._answered)  # the response that began was the server's own
-            self._answered = self._answered_id = None
+        if self._sent is not None and event_id in (None, self._sent.event_id):
+            sent, self._sent = self._sent, None
+        elif self._begun is not None and event_id in (None, self._begun.event_id):
+            sent, self._begun = self._begun, None  # the response that began was the server's own
         else:
             return False
+        if not sent.covered and not (self._user_speaks and sent.request.purpose is Purpose.HOLDING):
+            self._put_back(sent.request)
         if self._active is None:
             self._retry_at = now + REFUSED_WAIT_S
         return True
 
-    def failed(self, event_id: str | None) -> ResponseRequest | None:
-        """Note that the server rejected a request for another reason; return it if it was ours."""
-        if self._sent is None or event_id != self._sent_id:
-            return None
-        request = self._sent
-        self._sent = self._sent_id = None
-        return request
+    def failed(self, event_id: str | None) -> None:
+        """Note that the server rejected one of our events for another reason; a request is then given up."""
+        if self._sent is not None and event_id == self._sent.event_id:
+            self._sent = None
 
-    def acknowledged(self, token: str) -> None:
-        """Note that the server has put a tool output or message into the conversation."""
-        self._server_acknowledges = True
-        for request in self._queue:
-            request.unseen.discard(token)
+    def items_are_acknowledged(self, number: int) -> None:
+        """Note that the server has put our items up to this number into the conversation, 0 if not ours."""
+        self._acknowledges_items = True
+        self._acknowledged = max(self._acknowledged, number)
 
     def user_started(self) -> list[str]:
         """Note that the user began to speak.
@@ -216,40 +281,35 @@ class ResponseArbiter:
         """
         self._user_speaks = True
         self._own_response_until = None
-        holding = [request for request in self._queue if request.purpose is Purpose.HOLDING]
-        for request in holding:
-            self._queue.remove(request)
-        return [call_id for request in holding for call_id in request.call_ids]
+        return self._drop([request for request in self._queue if request.purpose is Purpose.HOLDING])
 
     def user_stopped(self, now: float) -> None:
         """Note that the user's turn is over."""
-        if self._user_speaks and self._server_responds and not self.line_in_use:
+        if self._user_speaks and self._server_responds:
             self._own_response_until = now + OWN_RESPONSE_WAIT_S
         self._user_speaks = False
 
     def drop_holding(self, group: str) -> list[str]:
         """Drop the holding phrases of a response that was cancelled; return their calls."""
-        dropped = [r for r in self._queue if r.purpose is Purpose.HOLDING and r.group == group]
-        for request in dropped:
+        return self._drop([r for r in self._queue if r.purpose is Purpose.HOLDING and r.group == group])
+
+    def _drop(self, requests: list[ResponseRequest]) -> list[str]:
+        for request in requests:
             self._queue.remove(request)
-        return [call_id for request in dropped for call_id in request.call_ids]
+        return [call_id for request in requests for call_id in request.call_ids]
 
-    def _drop_superfluous(self) -> None:
-        """Drop what the response that the server opened by itself already answers.
+    def _put_back(self, request: ResponseRequest) -> None:
+        """Queue a request that was sent in vain: it comes first, with what has come to wait behind it."""
+        for waiting in [waiting for waiting in self._queue if request.merges_with(waiting)]:
+            request.merge(waiting)
+            self._queue.remove(waiting)
+        self._queue.appendleft(request)
 
-        It sees every item that was in the conversation when it began, and the server acknowledges
-        items in the same stream. A server that acknowledges none is taken to have seen them all.
+    def _is_covered(self, request: ResponseRequest) -> bool:
+        """Whether a response that begins now of the server's own accord answers this request.
+
+        Such a response sees every item that was in the conversation when it began, and the server
+        acknowledges items in the same stream. A server that acknowledges none is taken to have seen all.
         """
-        self._queue = deque(
-            request for request in self._queue if request.instructions or (request.unseen and self._server_acknowledges)
-        )
-
-    def _expire(self, now: float) -> None:
-        if self._own_response_until is not None and now >= self._own_response_until:
-            self._own_response_until = None
-        if self._retry_at is not None and now >= self._retry_at:
-            self._retry_at = None
-        if self._sent is not None and now >= self._sent_at + ANSWER_WAIT_S:
-            logger.warning("The server did not answer a response.create for %.0f s; asking again", ANSWER_WAIT_S)
-            self._queue.appendleft(self._sent)
-            self._sent = self._sent_id = None
+        seen = request.about <= self._acknowledged or not self._acknowledges_items
+        return seen and not request.instructions

@@ -70,9 +70,14 @@ class StatusDetails(_Wire):
 
 
 class Response(_Wire):
-    """A response, in ``response.created`` and ``response.done``."""
+    """A response, in ``response.created`` and ``response.done``.
+
+    Attributes:
+        conversation_id: ``None`` if the response is not part of the conversation.
+    """
 
     id: Text = ""
+    conversation_id: Annotated[str | None, _OrElse("")] = ""
     status: Text = ""
     status_details: Annotated[StatusDetails | None, _OrElse(None)] = None
     output: Annotated[tuple[Annotated[Item | None, _OrElse(None)], ...], _OrElse(())] = ()
@@ -151,6 +156,7 @@ class UserTranscriptCompleted(_Wire):
     type: Literal["conversation.item.input_audio_transcription.completed"]
     item_id: Text = ""
     transcript: Text = ""
+    usage: Annotated[dict[str, Any] | None, _OrElse(None)] = None
 
 
 class UserTranscriptFailed(_Wire):

@@ -13,9 +13,17 @@ import contextlib
 import copy
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self
 
-from rtvoice.errors import AgentStateError, ConfigurationError, SupervisorError, ToolArgumentsError
+from typing_extensions import TypeVar
+
+from rtvoice.errors import (
+    AgentStateError,
+    ConfigurationError,
+    SupervisorError,
+    ToolArgumentsError,
+    ToolFeedbackError,
+)
 from rtvoice.llm import (
     AssistantMessage,
     BaseOpenAICompatible,
@@ -42,7 +50,7 @@ from rtvoice.tools import ToolContext, Tools, UnresolvedInjection
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
+T = TypeVar("T", default=None)
 
 DEFAULT_MODEL = "gpt-5.4-mini"
 
@@ -162,8 +170,8 @@ class Supervisor(Generic[T]):
             conversation_history: The agent's conversation history, for the same purpose.
             on_progress: Called with the ``status`` or ``holding_instruction`` of a tool when the tool begins. It must
                 return at once; what it raises is logged.
-            approve: Asks a person whether a tool with ``needs_approval`` may run; gets its name and arguments. Without
-                it such tools are refused.
+            approve: Asks a person whether a tool with ``needs_approval`` may run; gets its name and arguments. It may
+                raise ``ToolFeedbackError`` to tell the model why not. Without it such tools are refused.
         """
         bound = copy.copy(self)
         bound._attach(
@@ -178,6 +186,11 @@ class Supervisor(Generic[T]):
             approve=approve,
         )
         return bound
+
+    @property
+    def tools(self) -> Tools:
+        """Its own copy of the tools that it can call, without ``done`` and ``clarify``."""
+        return self._tools
 
     def unresolved_injections(self) -> list[UnresolvedInjection]:
         """Return the required ``Inject[...]`` parameters of the tools for which there is nothing to inject."""
@@ -306,6 +319,11 @@ class Supervisor(Generic[T]):
     ) -> ChatInvokeCompletion[Any]:
         try:
             answer = await llm.invoke(list(messages), tools=tools)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise SupervisorError("The supervisor's language model awaited something that was cancelled") from error
         except Exception as error:
             raise SupervisorError(f"The supervisor's language model failed: {type(error).__name__}: {error}") from error
         if not isinstance(answer, ChatInvokeCompletion):
@@ -331,20 +349,23 @@ class Supervisor(Generic[T]):
         except ToolArgumentsError as error:
             return CallOutcome(f"Error: {error}", success=False)
         prepared = self._tools.prepare(name, arguments)
-        if prepared.needs_approval and not await self._is_approved(name, arguments):
-            return CallOutcome(f"Error: {name} was not run: it needs the user's approval, which was not given.", False)
+        refusal = await self._refusal(name, arguments) if prepared.needs_approval else None
+        if refusal is not None:
+            return CallOutcome(refusal, success=False)
         self._announce(prepared.phrase)
         outcome = await prepared.run(default_timeout=self.tool_timeout)
         return CallOutcome(outcome.output, success=outcome.success)
 
-    async def _is_approved(self, name: str, arguments: Mapping[str, Any]) -> bool:
-        if self._approve is None:
-            return False
+    async def _refusal(self, name: str, arguments: Mapping[str, Any]) -> str | None:
+        """Ask whether a tool may run; return what to tell the model if it may not."""
         try:
-            return await self._approve(name, arguments)
+            if self._approve is not None and await self._approve(name, arguments):
+                return None
+        except ToolFeedbackError as error:
+            return str(error)
         except Exception:
             logger.exception("Asking for the approval of tool %r failed", name)
-            return False
+        return f"Error: {name} was not run: it needs the user's approval, which was not given."
 
     def _announce(self, phrase: str | None) -> None:
         if phrase is None or self._on_progress is None:

@@ -1,13 +1,15 @@
 """The plain form of a supervisor: no questions back, the final text is the result."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
+
+from typing_extensions import TypeVar
 
 from rtvoice.llm import ChatModel
 from rtvoice.supervisor.loop import Supervisor
 from rtvoice.tools import Tools
 
-T = TypeVar("T")
+T = TypeVar("T", default=None)
 
 
 class TextAgent(Supervisor[T]):

@@ -1,0 +1,145 @@
+"""What the assistant says: its audio and text become facts, and it is known how much audio came of each item."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from rtvoice.events import (
+    AssistantAudioCompletedEvent,
+    AssistantAudioReceivedEvent,
+    AssistantStartedRespondingEvent,
+    AssistantStoppedRespondingEvent,
+    AssistantTranscriptChunkReceivedEvent,
+    AssistantTranscriptCompletedEvent,
+    AssistantTranscriptDeltaEvent,
+    Event,
+    ResponseFinishedEvent,
+)
+from rtvoice.realtime import server_events
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+REMEMBERED: Final = 1_000
+"""Items and responses whose state is kept; the oldest are forgotten."""
+
+_BYTES_PER_MS: Final = 48  # PCM16, 24 kHz, mono
+
+
+class AssistantOutput:
+    """The output side of a session.
+
+    Args:
+        emit: Takes the facts.
+        speaks: Whether the assistant answers in sound. If not, the text itself is what starts and stops.
+    """
+
+    def __init__(self, emit: Callable[[Event], None], *, speaks: bool) -> None:
+        self._emit = emit
+        self._speaks = speaks
+        self._received: OrderedDict[tuple[str, int], int] = OrderedDict()  # bytes of audio per item and content part
+        self._truncated: OrderedDict[tuple[str, int], int] = OrderedDict()  # milliseconds that are left of them
+        self._sounding: OrderedDict[str, None] = OrderedDict()  # responses that have audio
+        self._writing: OrderedDict[str, None] = OrderedDict()  # responses in text that have begun
+        self._muted: OrderedDict[str, None] = OrderedDict()  # responses that nobody shall hear
+
+    def mute(self, response_id: str) -> None:
+        """Let nobody hear a response."""
+        _remember(self._muted, response_id, None)
+
+    def finish(self, response: server_events.Response) -> None:
+        """Note that a response is over."""
+        self._muted.pop(response.id, None)
+        if response.id in self._writing:
+            del self._writing[response.id]
+            self._emit(AssistantStoppedRespondingEvent(response_id=response.id))
+        has_audio = response.id in self._sounding
+        self._sounding.pop(response.id, None)
+        self._emit(
+            ResponseFinishedEvent(
+                response_id=response.id,
+                status=response.status,
+                reason=response.status_details.reason if response.status_details else None,
+                has_audio=has_audio,
+                usage=response.usage or {},
+            )
+        )
+
+    def truncation_point(self, item_id: str, content_index: int, played_ms: int) -> int | None:
+        """Return where the server shall truncate an item of which so much was heard, in milliseconds.
+
+        From then on the item is that long, whatever else arrives of it.
+
+        Returns:
+            The point, not beyond the audio received; ``None`` if there is nothing to truncate: no audio was
+            received, which the server would object to, or the item is that short already.
+        """
+        place = (item_id, content_index)
+        received_ms = self._received.get(place, 0) // _BYTES_PER_MS
+        point = max(0, min(played_ms, received_ms))
+        if not item_id or not received_ms or point >= self._truncated.get(place, received_ms + 1):
+            return None
+        _remember(self._truncated, place, point)
+        return point
+
+    def audio_delta(self, event: server_events.AudioDelta) -> None:
+        """Pass on audio."""
+        if event.response_id in self._muted or not event.delta:
+            return
+        place = (event.item_id, event.content_index)
+        _remember(self._received, place, self._received.get(place, 0) + len(event.delta))
+        if event.response_id not in self._sounding:
+            _remember(self._sounding, event.response_id, None)
+        self._emit(
+            AssistantAudioReceivedEvent(
+                pcm=event.delta,
+                response_id=event.response_id,
+                item_id=event.item_id,
+                content_index=event.content_index,
+            )
+        )
+
+    def audio_done(self, event: server_events.AudioDone) -> None:
+        """Pass on that the audio of an item is complete."""
+        if event.response_id not in self._muted:
+            self._emit(
+                AssistantAudioCompletedEvent(
+                    response_id=event.response_id, item_id=event.item_id, content_index=event.content_index
+                )
+            )
+
+    def text_delta(self, event: server_events.TextDelta) -> None:
+        """Pass on a piece of text or transcript."""
+        if event.response_id in self._muted or not event.delta:
+            return
+        if not self._speaks and event.response_id not in self._writing:
+            _remember(self._writing, event.response_id, None)
+            self._emit(AssistantStartedRespondingEvent(response_id=event.response_id))
+        self._emit(
+            AssistantTranscriptDeltaEvent(
+                event.delta, event.item_id, event.output_index, event.content_index, response_id=event.response_id
+            )
+        )
+        self._emit(AssistantTranscriptChunkReceivedEvent(event.delta))
+
+    def transcript_done(self, event: server_events.TranscriptDone) -> None:
+        """Pass on the whole transcript of an item."""
+        self._message_done(event, event.transcript)
+
+    def text_done(self, event: server_events.TextDone) -> None:
+        """Pass on the whole text of an item."""
+        self._message_done(event, event.text)
+
+    def _message_done(self, event: server_events.TranscriptDone | server_events.TextDone, text: str) -> None:
+        if event.response_id not in self._muted:
+            self._emit(
+                AssistantTranscriptCompletedEvent(
+                    text, event.item_id, event.output_index, event.content_index, response_id=event.response_id
+                )
+            )
+
+
+def _remember(memory: OrderedDict[K, V], key: K, value: V) -> None:
+    memory[key] = value
+    if len(memory) > REMEMBERED:
+        memory.popitem(last=False)
