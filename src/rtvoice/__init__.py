@@ -17,14 +17,18 @@ if TYPE_CHECKING:
     from rtvoice.agent import RealtimeAgent
     from rtvoice.agent.result import AgentResult
     from rtvoice.events.facts import AgentError
-    from rtvoice.listener import AgentListener
+    from rtvoice.listener import AgentListener, ToolApproval, ToolApprovalRequest
     from rtvoice.realtime import AzureOpenAIProvider, OpenAIProvider, RealtimeProvider
     from rtvoice.settings import (
         AssistantVoice,
         ConversationSeed,
+        InjectedAssistantMessage,
+        InjectedConversation,
+        InjectedUserMessage,
         NoiseReduction,
         OutputModality,
         RealtimeModel,
+        ReasoningEffort,
         SeedMessage,
         SemanticEagerness,
         SemanticVAD,
@@ -32,21 +36,25 @@ if TYPE_CHECKING:
         TranscriptionModel,
         TurnDetection,
     )
-    from rtvoice.supervisor import Supervisor
-    from rtvoice.tools import Inject, ToolContext, Tools
+    from rtvoice.supervisor import Supervisor, TextAgent
+    from rtvoice.tools import ActionResult, Inject, ToolContext, ToolFeedbackError, Tools
 
 _HOMES: Final = {
     "rtvoice.agent": ("RealtimeAgent",),
     "rtvoice.agent.result": ("AgentResult",),
     "rtvoice.events.facts": ("AgentError",),
-    "rtvoice.listener": ("AgentListener",),
+    "rtvoice.listener": ("AgentListener", "ToolApproval", "ToolApprovalRequest"),
     "rtvoice.realtime": ("AzureOpenAIProvider", "OpenAIProvider", "RealtimeProvider"),
     "rtvoice.settings": (
         "AssistantVoice",
         "ConversationSeed",
+        "InjectedAssistantMessage",
+        "InjectedConversation",
+        "InjectedUserMessage",
         "NoiseReduction",
         "OutputModality",
         "RealtimeModel",
+        "ReasoningEffort",
         "SeedMessage",
         "SemanticEagerness",
         "SemanticVAD",
@@ -54,12 +62,13 @@ _HOMES: Final = {
         "TranscriptionModel",
         "TurnDetection",
     ),
-    "rtvoice.supervisor": ("Supervisor",),
-    "rtvoice.tools": ("Inject", "ToolContext", "Tools"),
+    "rtvoice.supervisor": ("Supervisor", "TextAgent"),
+    "rtvoice.tools": ("ActionResult", "Inject", "ToolContext", "ToolFeedbackError", "Tools"),
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "ActionResult",
     "AgentError",
     "AgentListener",
     "AgentResult",
@@ -67,18 +76,26 @@ __all__ = [
     "AzureOpenAIProvider",
     "ConversationSeed",
     "Inject",
+    "InjectedAssistantMessage",
+    "InjectedConversation",
+    "InjectedUserMessage",
     "NoiseReduction",
     "OpenAIProvider",
     "OutputModality",
     "RealtimeAgent",
     "RealtimeModel",
     "RealtimeProvider",
+    "ReasoningEffort",
     "SeedMessage",
     "SemanticEagerness",
     "SemanticVAD",
     "ServerVAD",
     "Supervisor",
+    "TextAgent",
+    "ToolApproval",
+    "ToolApprovalRequest",
     "ToolContext",
+    "ToolFeedbackError",
     "Tools",
     "TranscriptionModel",
     "TurnDetection",

@@ -159,3 +159,11 @@ class ConversationSeed:
     def from_pairs(cls, *pairs: tuple[str, str]) -> Self:
         """Return a seed of ``(user_text, assistant_text)`` pairs, in order."""
         return cls([m for user, assistant in pairs for m in (SeedMessage.user(user), SeedMessage.assistant(assistant))])
+
+
+InjectedConversation = ConversationSeed
+"""The name of `ConversationSeed` in rtvoice 0.8 and later."""
+InjectedUserMessage = SeedMessage.user
+"""The name of `SeedMessage.user` in rtvoice 0.8 and later."""
+InjectedAssistantMessage = SeedMessage.assistant
+"""The name of `SeedMessage.assistant` in rtvoice 0.8 and later."""

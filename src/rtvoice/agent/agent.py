@@ -14,6 +14,7 @@ from rtvoice.agent import checks
 from rtvoice.agent.interrupt_signal import graceful_interrupt
 from rtvoice.agent.parts import Parts
 from rtvoice.agent.result import AgentResult
+from rtvoice.agent.speech import say
 from rtvoice.audio import AudioInputDevice, AudioOutputDevice, MicrophoneInput, SpeakerOutput
 from rtvoice.components.tool_runner import DEFAULT_TIMEOUT_S
 from rtvoice.conversation import ConversationHistory
@@ -24,6 +25,7 @@ from rtvoice.events import (
     InterruptCommand,
     SendMessageCommand,
     StopAgentCommand,
+    UpdateInstructionsCommand,
     UpdateSpeechSpeedCommand,
 )
 from rtvoice.listener import AgentListener
@@ -35,6 +37,8 @@ from rtvoice.settings import (
     NoiseReduction,
     OutputModality,
     RealtimeModel,
+    ReasoningEffort,
+    SemanticVAD,
     TranscriptionModel,
     TurnDetection,
 )
@@ -84,7 +88,7 @@ class RealtimeAgent(Generic[T]):
     running event loop.
 
     Args:
-        instructions: Who the assistant is and how it behaves.
+        instructions: Who the assistant is and how it behaves. ``system_prompt`` is another name for it.
         model: The speech-to-speech model; any name passes.
         voice: The assistant's voice; any name passes.
         speech_speed: 0.25 to 1.5; other values are clipped with a warning.
@@ -92,7 +96,9 @@ class RealtimeAgent(Generic[T]):
             ``gpt-transcribe``, with Azure ``whisper-1`` (there it is the name of a deployment).
         output_modalities: ``["audio"]``, ``["text"]``, or both: audio, with the text as deltas.
         noise_reduction: The server's noise reduction; ``None`` for none.
+        reasoning_effort: How much the ``gpt-realtime-2`` models think; ``None`` leaves it to the service.
         turn_detection: How the server knows that the user has finished; default ``SemanticVAD()``.
+            ``None`` switches it off (push-to-talk): `commit_user_turn` ends each turn.
         tools: What the model may call. The agent works on a copy.
         supervisor: Works on long tasks that the model hands over.
         text_agent: The same in the spelling of rtvoice 0.8 and later; give one of the two.
@@ -102,7 +108,9 @@ class RealtimeAgent(Generic[T]):
         tool_dependencies: Further objects for ``Inject[...]``, searched in order after the others.
         tool_timeout_seconds: How long a tool may run unless it says otherwise; ``None`` for no limit.
         listener: Receives callbacks; see `AgentListener`.
-        conversation_seed: A conversation that counts as already held.
+        conversation_seed: A conversation that counts as already held. ``injected_conversation`` is another
+            name for it.
+        greeting: Said word for word as soon as the devices are open.
         inactivity_timeout_seconds: Stop when nobody has spoken for so long; needs the next one.
         inactivity_timeout_enabled: Switches the timeout on.
         recording_path: Record the session: ``.wav`` stereo (left user, right assistant), any other
@@ -129,7 +137,8 @@ class RealtimeAgent(Generic[T]):
         transcription_model: TranscriptionModel | str | _Default | None = DEFAULT,
         output_modalities: list[OutputModality] | None = None,
         noise_reduction: NoiseReduction | str | None = NoiseReduction.FAR_FIELD,
-        turn_detection: TurnDetection | None = None,
+        reasoning_effort: ReasoningEffort | str | None = None,
+        turn_detection: TurnDetection | _Default | None = DEFAULT,
         tools: Tools | None = None,
         supervisor: "Supervisor[Any] | None" = None,
         text_agent: "TextAgent[Any] | None" = None,
@@ -140,6 +149,7 @@ class RealtimeAgent(Generic[T]):
         tool_timeout_seconds: float | None = DEFAULT_TIMEOUT_S,
         listener: AgentListener | None = None,
         conversation_seed: ConversationSeed | None = None,
+        greeting: str | None = None,
         inactivity_timeout_seconds: float | None = None,
         inactivity_timeout_enabled: bool = False,
         recording_path: str | Path | None = None,
@@ -147,7 +157,15 @@ class RealtimeAgent(Generic[T]):
         prices: Prices | None = None,
         provider: RealtimeProvider | ProviderLike | None = None,
         api_key: str | None = None,
+        system_prompt: str | None = None,
+        injected_conversation: ConversationSeed | None = None,
     ) -> None:
+        if system_prompt is not None:
+            instructions = checks.one_spelling("system_prompt", system_prompt, "instructions", instructions or None)
+        if injected_conversation is not None:
+            conversation_seed = checks.one_spelling(
+                "injected_conversation", injected_conversation, "conversation_seed", conversation_seed
+            )
         self._provider = _provider(provider, api_key)
         self._speed = checks.speed(speech_speed)
         self._model = checks.model(model)
@@ -156,7 +174,11 @@ class RealtimeAgent(Generic[T]):
         self._transcription_model = _transcription_model(transcription_model, self._provider)
         self._modalities = checks.modalities(output_modalities)
         self._noise_reduction = checks.noise_reduction(noise_reduction)
-        self._turn_detection = checks.turn_detection(turn_detection)
+        self._reasoning_effort = checks.reasoning_effort(reasoning_effort)
+        self._turn_detection = (
+            SemanticVAD() if isinstance(turn_detection, _Default) else checks.turn_detection(turn_detection)
+        )
+        self._greeting = checks.instance("greeting", greeting, str) if greeting is not None else None
         self._seed = None
         if conversation_seed is not None:
             self._seed = checks.instance("conversation_seed", conversation_seed, ConversationSeed)
@@ -277,8 +299,32 @@ class RealtimeAgent(Generic[T]):
         if self._is_connected("send_image"):
             self._bus.publish(SendMessageCommand(text=text, image_url=url))
 
+    async def say(self, text: str) -> bool:
+        """Let the assistant say something word for word, and wait until it was heard.
+
+        It is said beside the conversation, when nobody else is speaking; the model is told afterwards what
+        was heard of it.
+
+        Args:
+            text: What to say.
+
+        Returns:
+            Whether it was heard to the end: not if the user interrupts it, or the agent stops.
+        """
+        if not self._is_connected("say"):
+            return False
+        return await say(self._bus, checks.instance("text", text, str))
+
+    async def update_instructions(self, instructions: str) -> None:
+        """Replace the instructions, from the next response on."""
+        self._instructions = checks.instance("instructions", instructions, str)
+        self._bus.publish(UpdateInstructionsCommand(self._instructions))
+
     async def commit_user_turn(self) -> None:
-        """End the user's turn by hand."""
+        """End the user's turn by hand, with ``turn_detection=None``; the assistant answers.
+
+        Turns of less than 100 ms of audio are not committed: the service does not take them.
+        """
         if self._is_connected("commit_user_turn"):
             self._bus.publish(CommitUserTurnCommand())
 
@@ -334,6 +380,7 @@ class RealtimeAgent(Generic[T]):
             transcription_model=self._transcription_model,
             noise_reduction=self._noise_reduction,
             turn_detection=self._turn_detection,
+            reasoning_effort=self._reasoning_effort,
             tools=self._tool_schemas(),
             seed=self._seed,
         )
@@ -351,6 +398,7 @@ class RealtimeAgent(Generic[T]):
             listener=self._listener,
             inactivity_s=self._inactivity_s,
             recording_path=self._recording_path,
+            greeting=self._greeting,
             supervisor=self._supervisor,
             dependencies=self._dependencies,
         )

@@ -11,6 +11,7 @@ from rtvoice.settings import (
     NoiseReduction,
     OutputModality,
     RealtimeModel,
+    ReasoningEffort,
     SemanticVAD,
     ServerVAD,
     TranscriptionModel,
@@ -144,10 +145,28 @@ def noise_reduction(value: NoiseReduction | str | None) -> NoiseReduction | None
     return NoiseReduction(value)
 
 
-def turn_detection(value: TurnDetection | None) -> TurnDetection:
-    """Return the turn detection; ``None`` means the default, a semantic one."""
+def one_spelling(name: str, value: V, other_name: str, other: object) -> V:
+    """Return a value that may be given under two names, but not under both."""
+    if other is not None:
+        raise TypeError(f"{name}= and {other_name}= are two names of one setting: give one of them")
+    return value
+
+
+def reasoning_effort(value: str | None) -> ReasoningEffort | None:
+    """Return the reasoning effort, ``None`` for the service's own."""
     if value is None:
-        return SemanticVAD()
+        return None
+    if value not in list(ReasoningEffort):
+        values = ", ".join(repr(str(member)) for member in ReasoningEffort)
+        raise ConfigurationError(f"reasoning_effort must be one of {values}, or None, not {value!r}")
+    return ReasoningEffort(value)
+
+
+def turn_detection(value: TurnDetection | None) -> TurnDetection | None:
+    """Return the turn detection, ``None`` for none."""
+    if value is None:
+        logger.info("Turn detection is off: commit_user_turn() ends each of the user's turns")
+        return None
     if not isinstance(value, (SemanticVAD, ServerVAD)):
         raise TypeError(f"turn_detection must be a SemanticVAD or a ServerVAD, not {type(value).__name__}")
     return value

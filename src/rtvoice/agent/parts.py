@@ -27,6 +27,7 @@ from rtvoice.events import (
     AgentStartingEvent,
     AgentStoppedEvent,
     EventBus,
+    SayCommand,
     StopAgentCommand,
 )
 from rtvoice.listener import AgentListener
@@ -63,7 +64,14 @@ class Parts:
     """All components of one agent on one bus."""
 
     hears = (StopAgentCommand,)
-    says = (AgentStartingEvent, AgentSessionConnectedEvent, AgentErrorEvent, StopAgentCommand, AgentStoppedEvent)
+    says = (
+        AgentStartingEvent,
+        AgentSessionConnectedEvent,
+        AgentErrorEvent,
+        SayCommand,
+        StopAgentCommand,
+        AgentStoppedEvent,
+    )
 
     def __init__(
         self,
@@ -81,12 +89,14 @@ class Parts:
         listener: AgentListener,
         inactivity_s: float | None,
         recording_path: Path | None,
+        greeting: str | None = None,
         supervisor: "Supervisor[Any] | None" = None,
         dependencies: Sequence[object] = (),
     ) -> None:
         loop = asyncio.get_running_loop()
         self._bus = bus
         self._commands = bus.open_inbox(*self.hears)
+        self._greeting = greeting
         self.hooks = Hooks(bus, listener, wants_deltas="text" in config.modalities)
         self._session = Session(bus, provider, RealtimeProtocol(config, loop.time), model=config.model)
         self._capture = Capture(bus, audio_input)
@@ -164,6 +174,8 @@ class Parts:
             self._run(group, "capture", self._capture.run)
             if self._inactivity is not None:
                 self._run(group, "inactivity", self._inactivity.run)
+            if self._greeting:
+                self._bus.publish(SayCommand(text=self._greeting, request_id="greeting"))
         except asyncio.CancelledError as error:
             if _is_being_cancelled():
                 raise

@@ -19,13 +19,20 @@ from rtvoice.audio.devices import (
 )
 from rtvoice.audio.session import AudioSession
 
+AudioInput = AudioInputDevice
+"""The name of `AudioInputDevice` in rtvoice 0.8 and later."""
+AudioOutput = AudioOutputDevice
+"""The name of `AudioOutputDevice` in rtvoice 0.8 and later."""
+
 if TYPE_CHECKING:
     from rtvoice.audio.microphone import MicrophoneInput
     from rtvoice.audio.speaker import SpeakerOutput
     from rtvoice.audio.wav import WavFileInput, WavFileOutput
 
 __all__ = [
+    "AudioInput",
     "AudioInputDevice",
+    "AudioOutput",
     "AudioOutputDevice",
     "AudioSession",
     "AudioStats",

@@ -30,6 +30,7 @@ from rtvoice.events import (
     RequestResponseCommand,
     ResponseFinishedEvent,
     ResponseStartedEvent,
+    SayCommand,
     SendMessageCommand,
     SpeakHoldingPhraseCommand,
     SpeakProgressCommand,
@@ -93,6 +94,7 @@ class Session:
         SpeakProgressCommand,
         SendMessageCommand,
         RequestResponseCommand,
+        SayCommand,
         CommitUserTurnCommand,
         UpdateSpeechSpeedCommand,
         UpdateInstructionsCommand,
@@ -179,6 +181,8 @@ class Session:
             raise http_refusal(error.response.status_code) from error
         except websockets.InvalidURI as error:
             raise ConfigurationError(f"The provider's URL {url!r} is not a WebSocket URL (ws:// or wss://)") from error
+        except websockets.InvalidProxy as error:
+            raise ConfigurationError(f"{error}: check the proxy that the environment names") from error
         except (OSError, websockets.InvalidHandshake, ssl.SSLError) as error:
             place = url.split("?", 1)[0]
             what = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__

@@ -210,6 +210,15 @@ class EventBus:
             self._inboxes.setdefault(kind, []).append(inbox)
         return inbox
 
+    def close_inbox(self, inbox: Inbox) -> None:
+        """Take an inbox off the bus that is no longer needed while the conversation goes on."""
+        inbox.close()
+        for kind in inbox.types:
+            inboxes = self._inboxes[kind]
+            inboxes.remove(inbox)
+            if not inboxes:
+                del self._inboxes[kind]
+
     def publish(self, event: object) -> None:
         """Put the event into every inbox for its type and return at once."""
         kind = type(event)

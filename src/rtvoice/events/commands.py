@@ -87,6 +87,19 @@ class RequestResponseCommand(Event):
     instructions: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SayCommand(Event):
+    """Say something word for word, beside the conversation; the model is told afterwards what was heard of it.
+
+    Attributes:
+        text: To be spoken verbatim.
+        request_id: Comes back in `ResponseStartedEvent`.
+    """
+
+    text: str
+    request_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class CommitUserTurnCommand(Event):
     """The user's turn is over (push-to-talk, without turn detection)."""

@@ -42,10 +42,15 @@ class AssistantOutput:
         self._sounding: OrderedDict[str, None] = OrderedDict()  # responses that have audio
         self._writing: OrderedDict[str, None] = OrderedDict()  # responses in text that have begun
         self._muted: OrderedDict[str, None] = OrderedDict()  # responses that nobody shall hear
+        self._beside: OrderedDict[str, None] = OrderedDict()  # responses beside the conversation
 
     def mute(self, response_id: str) -> None:
         """Let nobody hear a response."""
         _remember(self._muted, response_id, None)
+
+    def is_beside_conversation(self, response_id: str) -> None:
+        """Note that a response's items are not in the conversation, so that there is nothing to truncate."""
+        _remember(self._beside, response_id, None)
 
     def finish(self, response: server_events.Response) -> None:
         """Note that a response is over."""
@@ -86,8 +91,14 @@ class AssistantOutput:
         """Pass on audio."""
         if event.response_id in self._muted or not event.delta:
             return
+        if event.response_id in self._beside:
+            self._pass_on_audio(event)
+            return
         place = (event.item_id, event.content_index)
         _remember(self._received, place, self._received.get(place, 0) + len(event.delta))
+        self._pass_on_audio(event)
+
+    def _pass_on_audio(self, event: server_events.AudioDelta) -> None:
         if event.response_id not in self._sounding:
             _remember(self._sounding, event.response_id, None)
         self._emit(

@@ -22,6 +22,9 @@ from rtvoice.settings import (
 _APPEND_HEAD: Final = b'{"type":"input_audio_buffer.append","audio":"'
 _APPEND_TAIL: Final = b'"}'
 
+SAY_KEY: Final = "rtvoice_request"
+"""Metadata by which a response beside the conversation is recognised."""
+
 Fields = dict[str, Any]
 
 
@@ -152,6 +155,29 @@ def response_create(event_id: str, *, instructions: str | None = None, tool_choi
     if tool_choice is not None:
         overrides["tool_choice"] = tool_choice
     return frame("response.create", event_id, **({"response": overrides} if overrides else {}))
+
+
+def say(event_id: str, instructions: str, request_id: str) -> bytes:
+    """Return the frame for a response beside the conversation, which it neither sees nor joins."""
+    response = {
+        "conversation": "none",
+        "input": [],
+        "instructions": instructions,
+        "tool_choice": "none",
+        "metadata": {SAY_KEY: request_id},
+    }
+    return frame("response.create", event_id, response=response)
+
+
+def assistant_message(event_id: str, item_id: str, text: str) -> bytes:
+    """Return the frame that adds words of the assistant under an id of our own (32 characters at most)."""
+    content = [{"type": "output_text", "text": text}]
+    return _item(event_id, {"id": item_id, "type": "message", "role": "assistant", "content": content})
+
+
+def delete_item(event_id: str, item_id: str) -> bytes:
+    """Return the frame that takes an item out of the conversation."""
+    return frame("conversation.item.delete", event_id, item_id=item_id)
 
 
 def response_cancel(event_id: str, response_id: str | None = None) -> bytes:

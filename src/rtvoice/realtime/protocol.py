@@ -19,6 +19,7 @@ from rtvoice.events import (
     Event,
     RequestResponseCommand,
     ResponseStartedEvent,
+    SayCommand,
     SendMessageCommand,
     SpeakHoldingPhraseCommand,
     SpeakProgressCommand,
@@ -40,6 +41,7 @@ from rtvoice.realtime.calls import Call
 from rtvoice.realtime.client_events import SessionConfig
 from rtvoice.realtime.outbox import Outbox
 from rtvoice.realtime.responses import Beginning, Purpose, ResponseArbiter, ResponseRequest
+from rtvoice.realtime.sayings import Sayings
 from rtvoice.realtime.sent_items import SentItems
 from rtvoice.realtime.tool_dialogue import ToolDialogue
 
@@ -50,7 +52,7 @@ REMEMBERED_ITEMS: Final = 1_000
 MINIMUM_TURN_BYTES: Final = 4_800
 """The least audio that the server accepts as a turn committed by hand: 100 ms."""
 
-_HOLDING_SENTENCE: Final = 'Say this to the user now, word for word in your usual voice, and nothing else: "{}"'
+_VERBATIM: Final = 'Say this to the user now, word for word in your usual voice, and nothing else: "{}"'
 
 
 class RealtimeProtocol:
@@ -87,6 +89,7 @@ class RealtimeProtocol:
         self._outbox = Outbox()
         self._sent_items = SentItems()
         self._arbiter = ResponseArbiter(server_responds=config.turn_detection is not None)
+        self._sayings = Sayings(self._outbox)
         self._output = AssistantOutput(self._facts.append, speaks=config.speaks)
         self._tools = ToolDialogue(self._facts.append, self._outbox, self._sent_items, self._arbiter)
         self._receivers: dict[type[Any], Callable[[Any], None]] = {
@@ -117,6 +120,7 @@ class RealtimeProtocol:
             SpeakProgressCommand: self._speak_progress,
             SendMessageCommand: self._send_message,
             RequestResponseCommand: self._request_response,
+            SayCommand: self._say,
             CommitUserTurnCommand: self._commit_user_turn,
             UpdateSpeechSpeedCommand: self._update_speed,
             UpdateInstructionsCommand: self._update_instructions,
@@ -310,7 +314,11 @@ class RealtimeProtocol:
             self._output.mute(response_id)
             self._outbox.put(client_events.response_cancel(self._outbox.new_id("cancel"), response_id))
         else:
-            self._facts.append(ResponseStartedEvent(response_id=response_id))
+            request_id = (event.response.metadata or {}).get(client_events.SAY_KEY)
+            if isinstance(request_id, str):
+                self._sayings.began(response_id, request_id)
+                self._output.is_beside_conversation(response_id)
+            self._facts.append(ResponseStartedEvent(response_id=response_id, request_id=request_id))
 
     def _response_done(self, event: server_events.ResponseDone) -> None:
         response = event.response
@@ -327,10 +335,12 @@ class RealtimeProtocol:
         error = response.status_details.error if response.status_details else None
         if error is not None or response.status == "failed":
             self._report(refusals.response_failure(response.status, error))
+        self._sayings.ended(response.id, completed=response.status == "completed")
         self._output.finish(response)
 
     def _output_item(self, event: server_events.OutputItem) -> None:
         item = event.item
+        self._sayings.item(event.response_id, item.id)
         if item.type == "function_call":
             self._tools.announce(item)
             if item.status == "completed":
@@ -343,9 +353,14 @@ class RealtimeProtocol:
 
     def _interrupted(self, event: AssistantInterruptedEvent) -> None:
         # The server cancels by itself when it hears the user; asking again would only earn an error.
-        if event.by_program and self._arbiter.line_in_use:
+        # It does not cancel what is said beside the conversation.
+        active = self._arbiter.active
+        if active is not None and active in self._sayings:
+            self._outbox.put(client_events.response_cancel(self._outbox.new_id("cancel"), active))
+        elif event.by_program and self._arbiter.line_in_use:
             self._outbox.put(client_events.response_cancel(self._outbox.new_id("cancel")))
         for cut in event.cuts:
+            self._sayings.was_cut(cut)
             audio_end_ms = self._output.truncation_point(cut.item_id, cut.content_index, cut.played_ms)
             if audio_end_ms is not None:
                 event_id = self._outbox.new_id("truncate")
@@ -367,6 +382,12 @@ class RealtimeProtocol:
     def _request_response(self, command: RequestResponseCommand) -> None:
         instructions = [command.instructions] if command.instructions else []
         self._arbiter.request(ResponseRequest(Purpose.ANSWER, instructions=instructions))
+
+    def _say(self, command: SayCommand) -> None:
+        self._sayings.request(command.request_id, command.text)
+        self._arbiter.request(
+            ResponseRequest(Purpose.SAYING, instructions=[command.text], request_id=command.request_id)
+        )
 
     def _commit_user_turn(self, _: CommitUserTurnCommand) -> None:
         if self._config.turn_detection is not None:
@@ -416,16 +437,20 @@ class RealtimeProtocol:
         self._speed, self._sent_speed = None, (event_id, speed)
 
     def _create_response(self, request: ResponseRequest, now: float) -> None:
-        holding = request.purpose is Purpose.HOLDING
         sentences = request.instructions
-        if holding:
-            sentences = [_HOLDING_SENTENCE.format(" ".join(request.instructions))]
-        instructions = tool_choice = None
-        if sentences:
-            # They replace the session's instructions for this response: keep persona and language.
-            instructions = "\n\n".join(text for text in (self._instructions, "\n".join(sentences)) if text)
-            tool_choice = "none" if holding else "auto"
+        if request.purpose is not Purpose.ANSWER:
+            sentences = [_VERBATIM.format(" ".join(request.instructions))]
+        # Instructions replace the session's for this response: keep persona and language.
+        texts = (self._instructions, "\n".join(sentences)) if sentences else ()
+        instructions = "\n\n".join(text for text in texts if text)
         event_id = self._outbox.new_id("create")
-        self._outbox.put(client_events.response_create(event_id, instructions=instructions, tool_choice=tool_choice))
+        if request.request_id is not None:
+            frame = client_events.say(event_id, instructions, request.request_id)
+        elif instructions:
+            tool_choice = "auto" if request.purpose is Purpose.ANSWER else "none"
+            frame = client_events.response_create(event_id, instructions=instructions, tool_choice=tool_choice)
+        else:
+            frame = client_events.response_create(event_id)
+        self._outbox.put(frame)
         self._arbiter.sent(request, event_id, now)
         self._tools.release(request.call_ids)

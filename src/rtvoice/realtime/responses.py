@@ -37,6 +37,8 @@ class Purpose(Enum):
     """A phrase while a tool runs: worthless once the user speaks."""
     ANSWER = auto()
     """Let the model go on: after tool outputs, a message, an image."""
+    SAYING = auto()
+    """Words of the application's own, beside the conversation."""
 
 
 class Beginning(Enum):
@@ -59,6 +61,7 @@ class ResponseRequest:
         instructions: Sentences added to the session's instructions; for a holding request, the phrases.
         about: Number of the last item of ours that it is about (see `SentItems`), 0 for none. A response
             that the server opens by itself after it has acknowledged that item makes the request superfluous.
+        request_id: Of words to say, by what the application knows them.
         group: Holding requests of one group (the calling response) become one.
         call_ids: Of a holding request, the calls whose outputs wait for it.
     """
@@ -66,6 +69,7 @@ class ResponseRequest:
     purpose: Purpose
     instructions: list[str] = field(default_factory=list)
     about: int = 0
+    request_id: str | None = None
     group: str = ""
     call_ids: list[str] = field(default_factory=list)
 
@@ -82,7 +86,8 @@ class ResponseRequest:
 
     def merges_with(self, other: "ResponseRequest") -> bool:
         """Whether one response can serve both."""
-        return self.purpose is other.purpose and self.group == other.group
+        alike = self.purpose is other.purpose and self.group == other.group
+        return alike and self.purpose is not Purpose.SAYING
 
 
 @dataclass(slots=True)
@@ -224,7 +229,7 @@ class ResponseArbiter:
             sent.covered = self._is_covered(sent.request)
             self._begun = sent
             return Beginning.WELCOME
-        if sent.request.purpose is Purpose.ANSWER:
+        if sent.request.purpose is not Purpose.HOLDING:
             self._put_back(sent.request)
         return Beginning.UNWANTED
 

@@ -79,6 +79,7 @@ class Response(_Wire):
     id: Text = ""
     conversation_id: Annotated[str | None, _OrElse("")] = ""
     status: Text = ""
+    metadata: Annotated[dict[str, Any] | None, _OrElse(None)] = None
     status_details: Annotated[StatusDetails | None, _OrElse(None)] = None
     output: Annotated[tuple[Annotated[Item | None, _OrElse(None)], ...], _OrElse(())] = ()
     usage: Annotated[dict[str, Any] | None, _OrElse(None)] = None
