@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, cast
 from typing_extensions import TypeVar
 
 from rtvoice.agent import checks
+from rtvoice.agent.images import image_url
 from rtvoice.agent.interrupt_signal import graceful_interrupt
 from rtvoice.agent.parts import Parts
 from rtvoice.agent.result import AgentResult
@@ -286,16 +287,18 @@ class RealtimeAgent(Generic[T]):
         if self._is_connected("send_message"):
             self._bus.publish(SendMessageCommand(text=checks.instance("text", text, str)))
 
-    async def send_image(self, image_data_url: str, text: str = "") -> None:
+    async def send_image(self, image_data_url: str | bytes | Path, text: str = "") -> None:
         """Show the assistant an image; it answers.
 
         Args:
-            image_data_url: A data URL (``data:image/png;base64,…``) or an https URL.
+            image_data_url: A data URL (``data:image/png;base64,…``) or https URL; or the bytes or the
+                path of a PNG or JPEG file of at most 15 MiB.
             text: What to say about it; empty for nothing.
+
+        Raises:
+            ConfigurationError: It is no such image.
         """
-        url = checks.instance("image_data_url", image_data_url, str)
-        if not url.startswith(("data:image/", "https://", "http://")):
-            raise ConfigurationError("image_data_url must be a data:image/… URL or an https URL")
+        url = await image_url(image_data_url)
         if self._is_connected("send_image"):
             self._bus.publish(SendMessageCommand(text=text, image_url=url))
 

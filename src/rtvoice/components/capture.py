@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from rtvoice.audio.devices import AudioInputDevice
@@ -12,7 +13,12 @@ logger = logging.getLogger(__name__)
 
 _BACKLOG_MS: Final = 2_500
 """Unsent audio at which a device that is faster than real time, such as a file, is made to wait."""
+_JITTER_S: Final = 0.2
+"""How far ahead of real time a device that keeps to it may be, in seconds."""
+_POLL_S: Final = 0.02
 _FAIR_SHARE: Final = 8
+_PIECE: Final = 4_800
+"""Longest piece that is published, in bytes (100 ms): a device may give minutes at once."""
 
 
 class Capture:
@@ -64,21 +70,29 @@ class Capture:
         started_at = loop.time()
         captured_s = 0.0
         count = 0
-        async for chunk in self._device.stream_chunks():
-            pcm = aligner.take(chunk)
-            if not pcm:
-                continue
-            now = loop.time()
-            publish(UserAudioCapturedEvent(pcm=pcm, captured_at=now))
-            captured_s += len(pcm) / 48_000
-            count += 1
-            if count % _FAIR_SHARE == 0:
-                await asyncio.sleep(0)  # a device may never wait for anything
-            if captured_s > now - started_at:
-                await self._wait_for_the_network()
+        chunks = self._device.stream_chunks()
+        try:
+            async for chunk in chunks:
+                pcm = aligner.take(bytes(chunk))
+                for start in range(0, len(pcm), _PIECE):
+                    piece = pcm[start : start + _PIECE]
+                    publish(UserAudioCapturedEvent(pcm=piece, captured_at=loop.time()))
+                    captured_s += len(piece) / 48_000
+                    while self._is_ahead(captured_s, started_at):  # noqa: ASYNC110
+                        await asyncio.sleep(_POLL_S)  # the backlog is a number, not an event
+                count += 1
+                if count % _FAIR_SHARE == 0:
+                    await asyncio.sleep(0)  # a device may never wait for anything
+                if self._stopping:
+                    return
+        finally:
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
         if not self._stopping:
             logger.info("The input device has no more audio; the conversation goes on without it")
 
-    async def _wait_for_the_network(self) -> None:
-        while self._bus.queued_ms(UserAudioCapturedEvent) > _BACKLOG_MS and not self._stopping:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)  # the backlog is a number, not an event
+    def _is_ahead(self, captured_s: float, started_at: float) -> bool:
+        """Whether the device is faster than real time, and the network does not keep up with it."""
+        if self._stopping or self._bus.queued_ms(UserAudioCapturedEvent) <= _BACKLOG_MS:
+            return False
+        return captured_s > asyncio.get_running_loop().time() - started_at + _JITTER_S

@@ -12,6 +12,7 @@ from rtvoice.events import (
     EventBus,
     ResponseFinishedEvent,
     ResponseStartedEvent,
+    SpeechDetectedEvent,
     StopAgentCommand,
     SupervisorFinishedEvent,
     SupervisorStartedEvent,
@@ -19,7 +20,6 @@ from rtvoice.events import (
     ToolCallRequestedEvent,
     UserInactivityCountdownEvent,
     UserInactivityTimeoutEvent,
-    UserStartedSpeakingEvent,
     UserStoppedSpeakingEvent,
 )
 from rtvoice.events.bus import InboxClosed
@@ -37,7 +37,7 @@ class Inactivity:
     """
 
     hears = (
-        UserStartedSpeakingEvent,
+        SpeechDetectedEvent,
         UserStoppedSpeakingEvent,
         ResponseStartedEvent,
         ResponseFinishedEvent,
@@ -88,11 +88,11 @@ class Inactivity:
             pass
 
     def _first_count(self) -> int:
-        return min(COUNTDOWN_FROM, math.floor(self._timeout_s))
+        return math.floor(min(COUNTDOWN_FROM, self._timeout_s))
 
     def _note(self, event: Event | None) -> None:
         match event:
-            case UserStartedSpeakingEvent():
+            case SpeechDetectedEvent():  # not UserStartedSpeakingEvent, which may come after the end of a short word
                 self._busy.add("user")
             case UserStoppedSpeakingEvent():
                 self._busy.discard("user")
@@ -110,5 +110,5 @@ class Inactivity:
                 self._busy.discard(("tool", event.call_id))
             case SupervisorStartedEvent():
                 self._busy.add("supervisor")
-            case SupervisorFinishedEvent():
+            case SupervisorFinishedEvent():  # pragma: no branch - the last of all that it hears
                 self._busy.discard("supervisor")

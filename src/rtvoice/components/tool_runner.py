@@ -58,7 +58,14 @@ class ToolRunner:
     async def run(self) -> None:
         """Run calls until `stop`."""
         async with asyncio.TaskGroup() as group:
-            running: set[asyncio.Task[None]] = set()
+            running: dict[asyncio.Task[None], ToolCallRequestedEvent] = {}
+
+            def settle(task: asyncio.Task[None]) -> None:
+                """A call that was cancelled, perhaps before its first step, is answered all the same."""
+                event = running.pop(task)
+                if task.cancelled():
+                    self._answer(event, _CANCELLED, success=False, kind=_kind(self._tools, event.name))
+
             async for event in self._inbox:
                 if type(event) is ToolApprovalResolvedEvent:
                     self._approvals.decide(event.call_id, approved=event.approved, reason=event.reason)
@@ -66,8 +73,8 @@ class ToolRunner:
                 if event.name in self._others:
                     continue
                 task = self._start(event, group)
-                running.add(task)
-                task.add_done_callback(running.discard)
+                running[task] = event
+                task.add_done_callback(settle)
             for task in running:
                 task.cancel()
 
@@ -78,18 +85,14 @@ class ToolRunner:
         return group.create_task(self._run(event, call), name=f"tool {event.name}")
 
     async def _run(self, event: ToolCallRequestedEvent, call: PreparedCall) -> None:
-        kind = call.tool.kind if call.tool is not None else None
-        try:
-            if call.needs_approval:
-                refusal = await self._approvals.refusal(event.call_id, event.name, event.arguments)
-                if refusal is not None:
-                    self._answer(event, refusal, success=False, kind=kind)
-                    return
-                self._speak(event, call)
-            outcome = await call.run(default_timeout=self._timeout_s)
-        except asyncio.CancelledError:
-            self._answer(event, _CANCELLED, success=False, kind=kind)
-            raise
+        kind = _kind(self._tools, event.name)
+        if call.needs_approval:
+            refusal = await self._approvals.refusal(event.call_id, event.name, event.arguments)
+            if refusal is not None:
+                self._answer(event, refusal, success=False, kind=kind)
+                return
+            self._speak(event, call)
+        outcome = await call.run(default_timeout=self._timeout_s)
         self._answer(
             event,
             outcome.output,
@@ -127,3 +130,8 @@ class ToolRunner:
                 kind=kind,
             )
         )
+
+
+def _kind(tools: Tools, name: str) -> str | None:
+    tool = tools.get(name)
+    return tool.kind if tool is not None else None

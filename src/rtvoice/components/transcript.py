@@ -6,6 +6,7 @@ from rtvoice.events import (
     AssistantTranscriptCompletedEvent,
     ConversationItemAddedEvent,
     EventBus,
+    UserMessageAddedEvent,
     UserTranscriptCompletedEvent,
 )
 
@@ -21,6 +22,7 @@ class Transcript:
     hears = (
         ConversationItemAddedEvent,
         UserTranscriptCompletedEvent,
+        UserMessageAddedEvent,
         AssistantTranscriptCompletedEvent,
         AssistantInterruptedEvent,
     )
@@ -42,8 +44,10 @@ class Transcript:
                     self._history.place(event.item_id, event.previous_item_id)
                 case UserTranscriptCompletedEvent():
                     self._history.add("user", event.transcript, event.item_id)
+                case UserMessageAddedEvent():
+                    self._history.add("user", event.text, event.item_id)
                 case AssistantTranscriptCompletedEvent():
                     self._history.add("assistant", event.transcript, event.item_id, event.content_index)
-                case AssistantInterruptedEvent():
+                case AssistantInterruptedEvent():  # pragma: no branch - the last of all that it hears
                     for cut in event.cuts:
                         self._history.mark_interrupted(cut.item_id, cut.played_ms, cut.heard_of)

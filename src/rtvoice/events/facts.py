@@ -150,6 +150,19 @@ class UserTranscriptCompletedEvent(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UserMessageAddedEvent(Event):
+    """Something the user wrote rather than said has its place in the conversation.
+
+    Attributes:
+        text: The words; empty for an image alone.
+        item_id: The item.
+    """
+
+    text: str
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserTranscriptFailedEvent(Event):
     """The server could not write down what the user said; the turn itself goes on."""
 

@@ -29,6 +29,7 @@ from rtvoice.events import (
     UpdateSessionToolsCommand,
     UpdateSpeechSpeedCommand,
     UpdateToolChoiceCommand,
+    UserMessageAddedEvent,
     UserStoppedSpeakingEvent,
     UserTranscriptChunkReceivedEvent,
     UserTranscriptCompletedEvent,
@@ -88,6 +89,7 @@ class RealtimeProtocol:
         self._facts: list[Event] = []
         self._outbox = Outbox()
         self._sent_items = SentItems()
+        self._written: OrderedDict[int, str] = OrderedDict()  # messages that the server has yet to acknowledge
         self._arbiter = ResponseArbiter(server_responds=config.turn_detection is not None)
         self._sayings = Sayings(self._outbox)
         self._output = AssistantOutput(self._facts.append, speaks=config.speaks)
@@ -277,6 +279,9 @@ class RealtimeProtocol:
             self._tools.announce(item)
         self._arbiter.items_are_acknowledged(number)
         self._place_item(item.id, event.previous_item_id, item.role)
+        written = self._written.pop(number, "")
+        if written:
+            self._facts.append(UserMessageAddedEvent(text=written, item_id=item.id))
 
     def _place_item(self, item_id: str, previous_item_id: str | None, role: str | None) -> None:
         if not item_id or item_id in self._items:
@@ -376,6 +381,10 @@ class RealtimeProtocol:
         event_id = self._outbox.new_id("message")
         self._outbox.put(client_events.user_message(event_id, command.text, command.image_url))
         number = self._sent_items.add(event_id)
+        if command.text:
+            self._written[number] = command.text
+            if len(self._written) > REMEMBERED_ITEMS:
+                self._written.popitem(last=False)
         if command.respond:
             self._arbiter.request(ResponseRequest(Purpose.ANSWER, about=number))
 
