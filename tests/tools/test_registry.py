@@ -237,7 +237,10 @@ def test_star_import_and_all() -> None:
 
 
 def test_importing_is_light() -> None:
-    script = "import sys, rtvoice.tools; print({'openai', 'numpy', 'sounddevice', 'websockets'} & sys.modules.keys())"
+    script = (
+        "import sys, rtvoice.tools;"
+        "print({'openai', 'numpy', 'sounddevice', 'websockets', 'mcp', 'httpx2', 'jsonschema'} & sys.modules.keys())"
+    )
     finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=True)
     assert finished.stdout == "set()\n"
 
@@ -262,3 +265,57 @@ async def test_the_examples_of_the_readme() -> None:
     assert tools.prepare("greet", {}).phrase == "One moment."
     assert (await tools.call("greet", {})).output == "Hello"
     assert tools.prepare("search", {"query": "cats"}).phrase == "Looking for cats."
+
+
+DOCS = {"type": "mcp", "server_label": "docs", "server_url": "https://example.com/mcp", "require_approval": "never"}
+
+
+def test_server_side_tools_are_passed_on_as_they_are(tools: Tools) -> None:
+    entry = {**DOCS, "allowed_tools": ["search"]}
+    tools.add_server_tool(entry)
+    entry["allowed_tools"] = []
+    function, server_side = tools.realtime_schema()
+    assert function["name"] == "echo"
+    assert server_side == {**DOCS, "allowed_tools": ["search"]}
+    assert [tool["function"]["name"] for tool in tools.get_json_tool_schema()] == ["echo"]
+    server_side["allowed_tools"].append("delete")
+    assert tools.realtime_schema()[1]["allowed_tools"] == ["search"], "a caller cannot change what is registered"
+
+
+def test_server_side_tools_are_cloned_and_merged(tools: Tools) -> None:
+    tools.add_server_tool(DOCS)
+    twin = tools.clone()
+    twin.add_server_tool({**DOCS, "server_label": "more"})
+    assert len(tools.realtime_schema()) == 2
+    assert [entry.get("server_label") for entry in twin.realtime_schema()] == [None, "docs", "more"]
+    tools.merge(twin)
+    assert tools.realtime_schema() == twin.realtime_schema()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"type": "function"}, "use @tools.action"),
+        ({"type": None}, "use @tools.action"),
+        ({"server_label": ""}, "use @tools.action"),
+        ({"server_label": 3}, "use @tools.action"),
+        ({"server_url": None}, "say where the server is"),
+        ({"require_approval": "always"}, '"require_approval": "never"'),
+    ],
+)
+def test_server_side_tools_that_cannot_work_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ToolDefinitionError, match=message):
+        Tools().add_server_tool({**DOCS, **changes})
+
+
+def test_a_server_side_tool_that_would_ask_for_approval_is_refused() -> None:
+    entry = {name: value for name, value in DOCS.items() if name != "require_approval"}
+    with pytest.raises(ToolDefinitionError, match=r"Tools\.from_mcp"):
+        Tools().add_server_tool(entry)
+
+
+def test_server_side_tools_with_the_same_label_are_refused() -> None:
+    tools = Tools()
+    tools.add_server_tool(DOCS)
+    with pytest.raises(ToolDefinitionError, match="already a server-side tool with the server_label 'docs'"):
+        tools.add_server_tool(DOCS)

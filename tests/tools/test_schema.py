@@ -436,3 +436,62 @@ def test_a_schema_is_given_back_as_it_was() -> None:
     }
     assert JsonSchema.model_validate(given).model_dump() == given
     assert json.loads(JsonSchema.model_validate(given).model_dump_json()) == given
+
+
+# --- schemas that others made: MCP servers ---
+
+
+@pytest.mark.parametrize(
+    "reference", ["#/definitions/City", "#/$defs/City", "#/properties/home", "#/anyOf/0", "#/definitions/a~1b~0%20c"]
+)
+def test_references_lead_anywhere_within_a_schema(reference: str) -> None:
+    city = {"type": "string", "description": "A city"}
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "x",
+        "$comment": "x",
+        "type": "object",
+        "properties": {"home": city, "work": {"$ref": reference}},
+        "anyOf": [city],
+        "definitions": {"City": city, "a/b~ c": city},
+        "$defs": {"City": city},
+    }
+    assert plain_schema(schema) == {
+        "type": "object",
+        "properties": {"home": city, "work": city},
+        "anyOf": [city],
+    }
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["https://example.com/city.json", "#/definitions/Missing", "#/anyOf/7", "#/type", "#/anyOf/x", "#anchor/x"],
+)
+def test_references_that_lead_nowhere_stand_for_any_value(reference: str) -> None:
+    schema = {"type": "object", "anyOf": [{}], "properties": {"x": {"$ref": reference, "description": "X"}}}
+    assert plain_schema(schema)["properties"] == {"x": {"description": "X"}}
+
+
+def test_a_schema_that_refers_to_itself_as_a_whole_is_cut_off() -> None:
+    tree = plain_schema({"type": "object", "properties": {"left": {"$ref": "#"}}})
+    stub = tree["properties"]["left"]["properties"]["left"]["properties"]["left"]
+    assert stub == {"type": "object", "description": "Another object, with the same fields as the one around it."}
+
+
+def test_references_are_found_wherever_a_schema_can_stand() -> None:
+    city = {"type": "string"}
+    reference = {"$ref": "#/$defs/City"}
+    schema = {
+        "$defs": {"City": city},
+        "if": reference,
+        "then": {"dependentSchemas": {"a": reference}},
+        "not": {"items": [reference, True]},
+        "type": "array",
+    }
+    assert plain_schema(schema) == {
+        "if": city,
+        "then": {"dependentSchemas": {"a": city}},
+        "not": {"items": [city, True]},
+        "type": "array",
+        "items": {},
+    }

@@ -11,9 +11,9 @@ from rtvoice.events import (
     RequestResponseCommand,
     ResponseFinishedEvent,
     ResponseStartedEvent,
+    SpeechDetectedEvent,
     StopAgentCommand,
     UsageUpdatedEvent,
-    UserStartedSpeakingEvent,
     UserStoppedSpeakingEvent,
     UserTranscriptCompletedEvent,
 )
@@ -43,7 +43,7 @@ class Meter:
         ResponseStartedEvent,
         ResponseFinishedEvent,
         UserTranscriptCompletedEvent,
-        UserStartedSpeakingEvent,
+        SpeechDetectedEvent,
         UserStoppedSpeakingEvent,
         AssistantStartedRespondingEvent,
         AssistantStoppedRespondingEvent,
@@ -102,13 +102,13 @@ class Meter:
                     self._report()
             case UserStoppedSpeakingEvent():
                 self._waiting_since = now
-            case UserStartedSpeakingEvent():
+            case SpeechDetectedEvent():
                 self._waiting_since = None
             case AssistantStartedRespondingEvent():
                 if self._waiting_since is not None:
                     self._waits_ms.append((now - self._waiting_since) * 1000)
                     self._waiting_since = None
-            case AssistantStoppedRespondingEvent():
+            case AssistantStoppedRespondingEvent():  # pragma: no branch - the last of all that it hears
                 if self._farewell_id is not None and event.response_id == self._farewell_id:
                     self._end()
 

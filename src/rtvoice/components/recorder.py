@@ -77,7 +77,7 @@ class Recorder:
                     case AssistantAudioPlayedEvent():
                         if self._tap_source is None:
                             self._writer.schedule(event.starts_at, event.pcm)
-                    case AssistantInterruptedEvent():
+                    case AssistantInterruptedEvent():  # pragma: no branch - the last of all that it hears
                         if self._tap_source is None and event.cut_at is not None:
                             self._writer.cut(event.cut_at)
         finally:

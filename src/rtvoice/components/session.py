@@ -294,7 +294,9 @@ class Session:
                         if backend.wants_to_send:
                             await self._flush(socket)  # in order: a commit ends the audio before it
                         await socket.send(backend.append_audio(event.pcm), text=True)
-                    elif event is not _WAKE:
+                    elif event is _WAKE:
+                        await asyncio.sleep(0)  # first hear what the others say to the same frames
+                    else:
                         backend.send(event)
                     event = inbox.take()
                 if inbox.dropped:

@@ -64,7 +64,8 @@ class ToolRunner:
                 """A call that was cancelled, perhaps before its first step, is answered all the same."""
                 event = running.pop(task)
                 if task.cancelled():
-                    self._answer(event, _CANCELLED, success=False, kind=_kind(self._tools, event.name))
+                    kind = _kind(self._tools, event.name)
+                    self._answer(event, _CANCELLED, success=False, respond=False, kind=kind)
 
             async for event in self._inbox:
                 if type(event) is ToolApprovalResolvedEvent:

@@ -1,11 +1,14 @@
 """The tools of one agent."""
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from rtvoice.errors import ToolDefinitionError, UnknownToolError
+from rtvoice.errors import McpExtraMissingError, ToolDefinitionError, UnknownToolError
 from rtvoice.tools.call import PreparedCall, ToolOutcome, prepare_call
 from rtvoice.tools.inject import ToolContext, UnresolvedInjection
 from rtvoice.tools.schema import RealtimeFunctionTool
@@ -32,7 +35,74 @@ class Tools:
 
     def __init__(self) -> None:
         self.tools: dict[str, Tool] = {}
+        self._server_tools: dict[str, dict[str, Any]] = {}
         self._context = ToolContext()
+
+    @staticmethod
+    def from_mcp(
+        *,
+        command: str | None = None,
+        args: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+        url: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        only: Collection[str] | None = None,
+        prefix: str = "",
+        timeout: ToolTimeout = "default",
+        needs_approval: bool | Collection[str] = False,
+        connect_timeout: float = 30.0,
+    ) -> AbstractAsyncContextManager["Tools"]:
+        """Connect to an MCP server and offer its tools; needs ``rtvoice[mcp]``.
+
+        The connection lives as long as the ``async with``, which also ends a server that it started::
+
+            async with Tools.from_mcp(command="uvx", args=["mcp-server-time"]) as tools:
+                await RealtimeAgent(tools=tools).run()
+
+        Merge several servers, or your own tools, with `merge`. A tool can be changed before the agent is made:
+        ``tools.tools["search"].holding_instruction = "One moment."``.
+
+        When the connection is lost, which is logged, the next call connects again. The call that was under way fails
+        and the model is told that it may have taken effect; where the server marks the tool as read-only or idempotent,
+        it is repeated once instead.
+
+        Args:
+            command: A program that is started and spoken to by its stdin and stdout.
+            args: Its arguments.
+            env: Environment variables for it; besides, it only gets the usual harmless ones (``PATH``, ``HOME``).
+            cwd: The directory that it runs in.
+            url: Instead of a program: the address of a server that speaks streamable HTTP.
+            headers: HTTP headers for it, such as ``{"Authorization": "Bearer ..."}``.
+            only: The names of the tools to offer, as the server calls them; all by default.
+            prefix: Put before the names of the tools, so that two servers can have tools of the same name.
+            timeout: Seconds that a call may take; None for no limit; by default the agent's limit.
+            needs_approval: Whether a person has to agree before each call, for all tools or for those named.
+            connect_timeout: Seconds that connecting may take.
+
+        Raises:
+            ConfigurationError: The settings cannot work, or the server has no tool of a given name.
+            McpExtraMissingError: The ``mcp`` package is not installed; also an ``ImportError``.
+            McpServerError: On entering: the server cannot be started or reached; also a ``ConnectionError``.
+            ToolDefinitionError: On entering: two of its tools would have the same name, or one is no valid tool.
+        """
+        try:
+            from rtvoice.tools.mcp_tools import mcp_tools  # loaded when used: it takes a second
+        except ImportError as error:
+            raise McpExtraMissingError("MCP servers need the mcp package: pip install 'rtvoice[mcp]'") from error
+        return mcp_tools(
+            command=command,
+            args=args,
+            env=env,
+            cwd=cwd,
+            url=url,
+            headers=headers,
+            only=only,
+            prefix=prefix,
+            timeout=timeout,
+            needs_approval=needs_approval,
+            connect_timeout=connect_timeout,
+        )
 
     def action(
         self,
@@ -105,8 +175,8 @@ class Tools:
         return [tool.to_pydantic() for tool in self.tools.values()]
 
     def realtime_schema(self) -> list[dict[str, Any]]:
-        """Return the same as plain dicts, ready to be sent."""
-        return [tool.model_dump() for tool in self.get_tool_schema()]
+        """Return the same as plain dicts, ready to be sent, and after them those of `add_server_tool`."""
+        return [tool.model_dump() for tool in self.get_tool_schema()] + copy.deepcopy(list(self._server_tools.values()))
 
     def get_json_tool_schema(self) -> list[dict[str, Any]]:
         """Return the tools as the Chat Completions API takes them: ``{"type": "function", "function": {...}}``."""
@@ -192,6 +262,7 @@ class Tools:
     def merge(self, other: "Tools") -> None:
         """Add the tools of another registry; where a name is in both, the other's tool wins."""
         self.tools.update(other.tools)
+        self._server_tools.update(other._server_tools)
 
     def inject_tool(self, tool: Tool) -> None:
         """Add a tool, or replace the one of the same name."""
@@ -200,6 +271,43 @@ class Tools:
     def eject_tool(self, name: str) -> None:
         """Remove a tool; an unknown name is no error."""
         self.tools.pop(name, None)
+
+    def add_server_tool(self, entry: Mapping[str, Any]) -> None:
+        """Offer tools that the Realtime server calls by itself: an MCP server that it can reach.
+
+        rtvoice sends the entry as it is and takes no part in the calls, so nobody can be asked for approval::
+
+            tools.add_server_tool(
+                {
+                    "type": "mcp",
+                    "server_label": "docs",
+                    "server_url": "https://example.com/mcp",
+                    "require_approval": "never",
+                }
+            )
+
+        Args:
+            entry: An entry of the Realtime API's ``session.tools`` (``RealtimeMcpTool`` in the ``openai`` package).
+
+        Raises:
+            ToolDefinitionError: It cannot work, or there is one with the same ``server_label``; also a ``ValueError``.
+        """
+        label = entry.get("server_label")
+        if entry.get("type") != "mcp" or not isinstance(label, str) or not label:
+            raise ToolDefinitionError(
+                'a server-side tool is {"type": "mcp", "server_label": ..., "server_url": ...}; '
+                "for a function of yours use @tools.action"
+            )
+        if not any(isinstance(entry.get(place), str) for place in ("server_url", "connector_id", "tunnel_id")):
+            raise ToolDefinitionError(f"server-side tool {label!r}: say where the server is, with server_url")
+        if entry.get("require_approval", "always") == "always":
+            raise ToolDefinitionError(
+                f'server-side tool {label!r}: it needs "require_approval": "never"; '
+                "to ask a person before its calls, use Tools.from_mcp(url=..., needs_approval=True)"
+            )
+        if label in self._server_tools:
+            raise ToolDefinitionError(f"there is already a server-side tool with the server_label {label!r}")
+        self._server_tools[label] = copy.deepcopy(dict(entry))
 
     def is_registered(self, tool: Tool) -> bool:
         """Return whether there is a tool of the same name."""

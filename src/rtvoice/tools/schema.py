@@ -1,12 +1,14 @@
 """JSON schemas of tool parameters, as the Realtime API takes them.
 
-pydantic makes the schemas; here its ``$ref``, titles and rarer keywords are turned into the plain form that every
-version of the API understands: ``type``, ``properties``, ``required``, ``items``, ``enum``, ``anyOf`` and constraints.
+pydantic or an MCP server makes the schemas; here their ``$ref``, titles and rarer keywords are turned into the plain
+form that every version of the API understands: ``type``, ``properties``, ``required``, ``items``, ``enum``, ``anyOf``
+and constraints.
 """
 
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
+from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -15,10 +17,13 @@ from pydantic_core import core_schema
 MAX_NESTED_RECURSION = 2
 """How often types that contain themselves are written out inside one another; deeper ones are named only."""
 
-_REFERENCE = "#/$defs/"
-_SCHEMA_MAPS = ("properties", "patternProperties")
-_SCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-_SUBSCHEMAS = ("items", "additionalProperties", "propertyNames", "contains", "not")
+_LEFT_OUT = ("title", "$defs", "definitions", "discriminator", "$schema", "$id", "$comment")
+_SCHEMA_MAPS = ("properties", "patternProperties", "dependentSchemas")
+_SUBSCHEMAS = (
+    *("anyOf", "oneOf", "allOf", "not", "if", "then", "else"),
+    *("items", "prefixItems", "additionalItems", "unevaluatedItems", "contains"),
+    *("additionalProperties", "unevaluatedProperties", "propertyNames"),
+)
 _TYPE_NAMES = {bool: "boolean", str: "string", int: "integer", float: "number", list: "array", dict: "object"}
 
 
@@ -92,12 +97,13 @@ def parameters_of(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def plain_schema(schema: Mapping[str, Any]) -> Any:
-    """Return a schema of pydantic without ``$ref``, titles and keywords that the API may not know.
+    """Return a schema without ``$ref``, titles and keywords that the API may not know.
 
-    A type that contains itself is written out `MAX_NESTED_RECURSION` times and then cut off.
+    A type that contains itself is written out `MAX_NESTED_RECURSION` times and then cut off. A reference that leads
+    out of the schema, or nowhere, stands for any value.
     """
-    definitions = schema.get("$defs", {})
-    recursive = {name for name in definitions if name in _reachable(name, definitions)}
+    definitions = {reference: _definition(schema, reference) for reference in _references(schema)}
+    recursive = {reference for reference in definitions if reference in _reachable(reference, definitions)}
     return _inline(schema, definitions, recursive, 0)
 
 
@@ -115,25 +121,40 @@ def subschema_at(schema: Mapping[str, Any], location: tuple[int | str, ...]) -> 
     return schema
 
 
+def _definition(schema: Mapping[str, Any], reference: str) -> Mapping[str, Any]:
+    """Return what a reference such as ``#/$defs/Address`` (a JSON pointer, RFC 6901) leads to."""
+    if not reference.startswith("#"):
+        return {}
+    place: Any = schema
+    for step in unquote(reference).split("/")[1:]:
+        key = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(place, list) and key.isdecimal() and int(key) < len(place):
+            place = place[int(key)]
+        elif isinstance(place, Mapping) and key in place:
+            place = place[key]
+        else:
+            return {}
+    return place if isinstance(place, Mapping) else {}
+
+
 def _reachable(start: str, definitions: Mapping[str, Any]) -> set[str]:
-    """Return the definitions that a definition refers to, directly or through others."""
+    """Return the references that a definition contains, directly or through others."""
     found: set[str] = set()
     waiting = [start]
     while waiting:
-        for name in _references(definitions[waiting.pop()]):
-            if name not in found:
-                found.add(name)
-                waiting.append(name)
+        for reference in _references(definitions[waiting.pop()]):
+            if reference not in found:
+                found.add(reference)
+                waiting.append(reference)
     return found
 
 
 def _references(schema: Any) -> set[str]:
-    """Return the names of the definitions that occur in a schema."""
+    """Return the references that occur in a schema."""
     found: set[str] = set()
     if isinstance(schema, Mapping):
-        reference = schema.get("$ref")
-        if isinstance(reference, str) and reference.startswith(_REFERENCE):
-            found.add(reference.removeprefix(_REFERENCE))
+        if isinstance(schema.get("$ref"), str):
+            found.add(schema["$ref"])
         schema = list(schema.values())
     if isinstance(schema, list):
         for item in schema:
@@ -143,15 +164,16 @@ def _references(schema: Any) -> set[str]:
 
 def _inline(schema: Any, definitions: Mapping[str, Any], recursive: set[str], depth: int) -> Any:
     """Return a schema with its references written out; ``depth`` counts the recursive ones around it."""
+    if isinstance(schema, list):
+        return [_inline(inner, definitions, recursive, depth) for inner in schema]
     if not isinstance(schema, Mapping):
         return schema  # true and false are schemas too
     reference = schema.get("$ref")
-    if isinstance(reference, str) and reference.startswith(_REFERENCE):
-        name = reference.removeprefix(_REFERENCE)
+    if isinstance(reference, str):
         siblings = {keyword: value for keyword, value in schema.items() if keyword != "$ref"}
-        if name in recursive and depth == MAX_NESTED_RECURSION:
-            return _cut_off(name, definitions[name])
-        return _inline({**definitions[name], **siblings}, definitions, recursive, depth + (name in recursive))
+        if reference in recursive and depth == MAX_NESTED_RECURSION:
+            return _cut_off(reference.lstrip("#/").rpartition("/")[2] or "object", definitions[reference])
+        return _inline({**definitions[reference], **siblings}, definitions, recursive, depth + (reference in recursive))
 
     def inline(inner: Any) -> Any:
         return _inline(inner, definitions, recursive, depth)
@@ -163,14 +185,12 @@ def _convert(keyword: str, value: Any, inline: Callable[[Any], Any]) -> Any:
     """Return the value of a keyword with the schemas in it converted."""
     if keyword in _SCHEMA_MAPS:
         return {name: inline(inner) for name, inner in value.items()}
-    if keyword in _SCHEMA_LISTS:
-        return [inline(inner) for inner in value]
     return inline(value) if keyword in _SUBSCHEMAS else value
 
 
 def _plain(schema: dict[str, Any]) -> dict[str, Any]:
     """Return one level of a schema in the plain form."""
-    for keyword in ("title", "$defs", "discriminator"):
+    for keyword in _LEFT_OUT:
         schema.pop(keyword, None)
     if schema.get("additionalProperties") is True:  # says nothing: it is the default
         del schema["additionalProperties"]
@@ -186,6 +206,8 @@ def _plain(schema: dict[str, Any]) -> dict[str, Any]:
     if "prefixItems" in schema:  # a tuple; the API insists on `items` of every array
         different = [item for n, item in enumerate(schema["prefixItems"]) if item not in schema["prefixItems"][:n]]
         schema["items"] = different[0] if len(different) == 1 else {"anyOf": different}
+    if schema.get("type") == "array":
+        schema.setdefault("items", {})
     return schema
 
 
