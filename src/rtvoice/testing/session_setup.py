@@ -1,0 +1,39 @@
+"""What an emulator gives each of its sessions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rtvoice.testing.event_log import JsonObject
+from rtvoice.testing.faults import Faults
+from rtvoice.testing.mcp import McpServers
+from rtvoice.testing.quirks import Quirks
+from rtvoice.testing.script import Script
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSetup:
+    """What an emulator gives each of its sessions.
+
+    Attributes:
+        script: Replies and transcripts.
+        faults: What goes wrong.
+        quirks: What varies.
+        mcp_servers: MCP servers that can be "reached".
+        detect_speech: Whether turn detection listens to the audio.
+        length_s: Seconds until the session expires.
+        seed: Seed of everything that is made up.
+        new_id: Makes ids that are unique over all sessions.
+        on_received: Told of every client event.
+        on_sent: Told of every event that went out.
+    """
+
+    script: Script
+    faults: Faults = field(default_factory=Faults)
+    quirks: Quirks = field(default_factory=Quirks)
+    mcp_servers: McpServers = field(default_factory=dict)
+    detect_speech: bool = True
+    length_s: float = 3600.0
+    seed: int = 0
+    new_id: Callable[[str], str]
+    on_received: Callable[[JsonObject], None]
+    on_sent: Callable[[JsonObject], None]
