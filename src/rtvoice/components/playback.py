@@ -1,8 +1,8 @@
 """Playback: from the bus to the output device. It alone knows what was heard.
 
-Two loops, so that a device whose ``play_chunk`` waits cannot hold up an interruption: one takes the events
-in order, queues what is to be played, and judges what the user's voice interrupts; the other feeds the
-device from that queue.
+Two loops, so that a device whose ``play_chunk`` waits cannot hold up an interruption: one feeds the device,
+the other judges what the user's voice interrupts. An interruption comes to both: to the judge at once, to the
+feeder in its place among the audio, where it waits for the verdict.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from rtvoice.events import (
     StopAgentCommand,
     UserStartedSpeakingEvent,
 )
-from rtvoice.events.bus import Inbox, InboxClosed
+from rtvoice.events.bus import InboxClosed
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ _REMEMBERED: Final = 100
 _LARGE_CHUNK: Final = 9_600
 """Chunks over 200 ms are handed over in pieces, so that a device that writes them whole can be cut."""
 _PIECE: Final = 4_800
+_INTERRUPTIONS: Final = (SpeechDetectedEvent, InterruptCommand)
 
 
 class Playback:
@@ -83,10 +84,15 @@ class Playback:
     def __init__(self, bus: EventBus, device: AudioOutputDevice) -> None:
         self._bus = bus
         self._device = device
-        self._inbox = bus.open_inbox(*self.hears, in_order=True)
-        self._unplayed = Inbox(
-            self.hears, in_order=True, limits_ms={AssistantAudioReceivedEvent: UNPLAYED_AUDIO_LIMIT_MS}
+        self._unplayed = bus.open_inbox(
+            *self.hears, in_order=True, limits_ms={AssistantAudioReceivedEvent: UNPLAYED_AUDIO_LIMIT_MS}
         )
+        self._interruptions = bus.open_inbox(*_INTERRUPTIONS, in_order=True)
+        # Interruptions come to both loops, so that each knows what came before them.
+        self._taken = 0  # interruptions taken from self._unplayed, by whichever loop
+        self._judged = 0
+        self._judging = True
+        self._new_verdict = asyncio.Event()
         self._ledger = PlaybackLedger()
         self._clock = clock_for(device)
         self._aligner = SampleAligner()
@@ -113,7 +119,7 @@ class Playback:
 
     async def stop(self) -> None:
         """Close the device, if opening it was attempted. What it has not played is dropped."""
-        self._inbox.close()
+        self._interruptions.close()
         for _ in self._unplayed.take_all():
             pass
         self._unplayed.close()
@@ -138,7 +144,10 @@ class Playback:
             await loop()
         except InboxClosed:
             pass
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
+                raise
             if not self._start_attempted:
                 logger.debug("The output device failed while it was being stopped: %s", error)
                 return
@@ -152,13 +161,18 @@ class Playback:
     async def _feed(self) -> None:
         while True:
             event = await self._unplayed.get(self._time_to_next_look())
+            if type(event) in _INTERRUPTIONS:
+                self._taken += 1
+            while self._judging and self._judged < self._taken:
+                self._new_verdict.clear()
+                await self._new_verdict.wait()
             if self._ending:
                 self._announce_ends()
             if type(event) is AssistantAudioReceivedEvent:
                 await self._play(event)
             elif type(event) is ResponseFinishedEvent:
                 await self._response_finished(event)
-            elif event is not None:
+            elif type(event) in self._on_event:
                 self._on_event[type(event)](event)
 
     def _response_started(self, event: ResponseStartedEvent) -> None:
@@ -269,17 +283,19 @@ class Playback:
     # --- interruptions ---
 
     async def _judge(self) -> None:
-        async for event in self._inbox:
-            if type(event) is SpeechDetectedEvent:
-                cut_off = await self._interrupt(by_program=False)
-                self._bus.publish(UserStartedSpeakingEvent())
-            elif type(event) is InterruptCommand:
-                cut_off = await self._interrupt(by_program=True)
-            else:
-                self._unplayed.put(event)
-                continue
-            if cut_off is not None:
-                self._bus.publish(AssistantStoppedRespondingEvent(response_id=cut_off))
+        try:
+            async for event in self._interruptions:
+                by_program = type(event) is InterruptCommand
+                cut_off = await self._interrupt(by_program=by_program)
+                if not by_program:
+                    self._bus.publish(UserStartedSpeakingEvent())
+                if cut_off is not None:
+                    self._bus.publish(AssistantStoppedRespondingEvent(response_id=cut_off))
+                self._judged += 1
+                self._new_verdict.set()
+        finally:
+            self._judging = False
+            self._new_verdict.set()
 
     async def _interrupt(self, *, by_program: bool) -> str | None:
         """Silence the assistant if there is anything to silence; return the response that could be heard."""
@@ -300,9 +316,11 @@ class Playback:
         return cut_off
 
     def _take_in_unplayed(self) -> None:
-        """Count what has arrived but was not handed to the device yet: it was received, and is not heard."""
-        for event in self._unplayed.take_all():
-            if type(event) is AssistantAudioReceivedEvent:
+        """Count what arrived before the interruption but was not handed to the device: it is received, and unheard."""
+        while self._taken <= self._judged and (event := self._unplayed.take()) is not None:
+            if type(event) in _INTERRUPTIONS:
+                self._taken += 1
+            elif type(event) is AssistantAudioReceivedEvent:
                 if event.response_id not in self._dropped:
                     self._receive(event, samples_in(self._align(event)))
             elif type(event) is ResponseFinishedEvent:
