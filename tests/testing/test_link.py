@@ -105,3 +105,13 @@ async def test_a_client_that_goes_while_much_is_queued(dial: Any) -> None:
                 server.current.send({"type": "noise", "text": "x" * 100_000})
             client.ws.transport.abort()
         await server.current.wait_closed()
+
+
+async def test_a_stalled_session_ends_with_its_connection(dial: Any) -> None:
+    async with RealtimeEmulator() as server, dial(server) as client:
+        await client.until("session.created")
+        server.current.stall(writing=False)
+        await client.send("input_audio_buffer.clear")
+        server.current.drop()
+        await server.current.wait_closed()
+        assert "input_audio_buffer.clear" not in server.current.types("received")

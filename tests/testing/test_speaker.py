@@ -218,3 +218,15 @@ def test_every_sample_is_accounted_for(actions: list[tuple[str, int]], latency_m
         assert at.accepted == at.rendered + at.discarded == at.heard + at.discarded
 
     run(main())
+
+
+async def test_what_follows_a_clear_is_heard_at_once() -> None:
+    speaker = await opened(VirtualSpeaker())
+    for _ in range(5):
+        await speaker.play_chunk(ramp(100))
+    await asyncio.sleep(0.05)
+    await speaker.clear_buffer()
+    await speaker.play_chunk(ramp(100))
+    await asyncio.sleep(0.1)
+    assert speaker.heard_ms == 150.0
+    assert not speaker.is_playing

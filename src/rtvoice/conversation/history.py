@@ -4,7 +4,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from rtvoice.events.facts import AssistantTranscriptCompletedEvent, UserTranscriptCompletedEvent
+from rtvoice.events.facts import (
+    AssistantInterruptedEvent,
+    AssistantTranscriptCompletedEvent,
+    UserTranscriptCompletedEvent,
+)
 from rtvoice.settings import SeedMessage
 
 
@@ -84,6 +88,7 @@ class ConversationHistory:
         if event_bus is not None:
             event_bus.subscribe(UserTranscriptCompletedEvent, self._user_transcript)
             event_bus.subscribe(AssistantTranscriptCompletedEvent, self._assistant_transcript)
+            event_bus.subscribe(AssistantInterruptedEvent, self._interrupted)
 
     @property
     def turns(self) -> list[ConversationTurn]:
@@ -154,3 +159,9 @@ class ConversationHistory:
 
     def _assistant_transcript(self, event: AssistantTranscriptCompletedEvent) -> None:
         self.add("assistant", event.transcript, event.item_id, event.content_index)
+
+    def _interrupted(self, event: AssistantInterruptedEvent) -> None:
+        if event.item_id is not None:
+            self.mark_interrupted(event.item_id, event.played_ms or 0)
+        for cut in event.cuts:
+            self.mark_interrupted(cut.item_id, cut.played_ms, cut.heard_of)

@@ -116,7 +116,18 @@ class Link:
         try:
             while True:
                 frame = await self.connection.recv()
-                await self._may_read.wait()
+                if not self._may_read.is_set() and not await self._resumed():
+                    return
                 handle(frame)
         except ConnectionClosed:
             return
+
+    async def _resumed(self) -> bool:
+        """Wait for the end of a stall; return False if the connection ended first."""
+        async with asyncio.TaskGroup() as group:
+            resumed = group.create_task(self._may_read.wait())
+            closed = group.create_task(self.connection.wait_closed())
+            await asyncio.wait((resumed, closed), return_when=asyncio.FIRST_COMPLETED)
+            resumed.cancel()
+            closed.cancel()
+        return self._may_read.is_set()

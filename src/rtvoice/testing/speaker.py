@@ -137,6 +137,7 @@ class VirtualSpeaker(AudioOutputDevice):
                 kept = piece.samples_until(now)
                 dropped += len(piece.pcm) // 2 - kept
                 piece.pcm = piece.pcm[: kept * 2]
+                piece.started_at = min(piece.started_at, now)
         self._spare = b""
         self.discarded_samples += dropped
         self.cleared.append(Cleared(now, heard, dropped))

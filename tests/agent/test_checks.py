@@ -1,0 +1,67 @@
+import logging
+from typing import Any
+
+import pytest
+
+from rtvoice import AgentListener, Tools
+from rtvoice.agent import checks
+from rtvoice.errors import ConfigurationError
+
+
+def test_an_error_names_all_types_that_would_do() -> None:
+    with pytest.raises(TypeError, match="x must be a int or float, not str"):
+        checks.instance("x", "5", (int, float))
+    assert checks.instance("x", 5, (int, float)) == 5
+
+
+def listener_with(*callbacks: str) -> AgentListener:
+    async def callback(*_: object) -> None: ...
+
+    return type("Listener", (AgentListener,), dict.fromkeys(callbacks, callback))()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "settings", "words"),
+    [
+        (["on_user_inactivity_countdown"], {}, ["on_user_inactivity_countdown will never be called"]),
+        (["on_user_inactivity_countdown"], {"inactivity_on": True}, []),
+        ([], {"inactivity_on": True}, ["no on_user_inactivity_countdown"]),
+        (["on_supervisor_started"], {}, ["on_supervisor_started"]),
+        (["on_supervisor_started", "on_supervisor_finished"], {}, ["started", "finished"]),
+        (["on_supervisor_finished"], {"has_supervisor": True}, []),
+        (["on_assistant_transcript_delta"], {}, ["output_modalities"]),
+        (["on_assistant_transcript_delta"], {"has_text": True}, []),
+        (["on_user_transcript"], {}, []),
+    ],
+)
+def test_callbacks_that_can_never_be_called(
+    callbacks: list[str], settings: dict[str, Any], words: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    given = {"inactivity_on": False, "has_supervisor": False, "has_text": False, **settings}
+    checks.warn_of_idle_hooks(listener_with(*callbacks), **given)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * len(words)
+    assert all(word in record.getMessage() for word, record in zip(words, caplog.records, strict=True))
+
+
+def test_a_listener_without_the_base_class_can_be_judged_too(caplog: pytest.LogCaptureFixture) -> None:
+    class Duck:
+        def on_supervisor_started(self) -> None: ...
+
+    checks.warn_of_idle_hooks(Duck(), inactivity_on=False, has_supervisor=False, has_text=False)
+    assert len(caplog.records) == 1
+
+
+def test_tools_that_nobody_can_approve(caplog: pytest.LogCaptureFixture) -> None:
+    tools = Tools()
+    tools.action("Costs money.", name="pay", needs_approval=True)(lambda: None)
+    checks.warn_of_unapproved_tools(tools, listener_with("on_tool_approval_requested"))
+    assert not caplog.records
+    checks.warn_of_unapproved_tools(tools, AgentListener())
+    assert "pay" in caplog.text
+
+
+def test_a_budget_needs_a_price() -> None:
+    assert checks.budget(None, "unknown", None) is None
+    assert checks.budget(2, "gpt-realtime-2.1", None) == 2
+    with pytest.raises(ConfigurationError, match="prices="):
+        checks.budget(2, "unknown", None)
