@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from rtvoice.agent import RealtimeAgent
     from rtvoice.agent.result import AgentResult
-    from rtvoice.events.facts import AgentError
+    from rtvoice.events.facts import AgentError, RestoredConversation
     from rtvoice.listener import AgentListener, ToolApproval, ToolApprovalRequest
     from rtvoice.realtime import AzureOpenAIProvider, OpenAIProvider, RealtimeProvider
     from rtvoice.settings import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         OutputModality,
         RealtimeModel,
         ReasoningEffort,
+        ReconnectPolicy,
         SeedMessage,
         SemanticEagerness,
         SemanticVAD,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 _HOMES: Final = {
     "rtvoice.agent": ("RealtimeAgent",),
     "rtvoice.agent.result": ("AgentResult",),
-    "rtvoice.events.facts": ("AgentError",),
+    "rtvoice.events.facts": ("AgentError", "RestoredConversation"),
     "rtvoice.listener": ("AgentListener", "ToolApproval", "ToolApprovalRequest"),
     "rtvoice.realtime": ("AzureOpenAIProvider", "OpenAIProvider", "RealtimeProvider"),
     "rtvoice.settings": (
@@ -55,6 +56,7 @@ _HOMES: Final = {
         "OutputModality",
         "RealtimeModel",
         "ReasoningEffort",
+        "ReconnectPolicy",
         "SeedMessage",
         "SemanticEagerness",
         "SemanticVAD",
@@ -86,6 +88,8 @@ __all__ = [
     "RealtimeModel",
     "RealtimeProvider",
     "ReasoningEffort",
+    "ReconnectPolicy",
+    "RestoredConversation",
     "SeedMessage",
     "SemanticEagerness",
     "SemanticVAD",

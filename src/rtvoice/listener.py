@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rtvoice.events.facts import AgentError
+from rtvoice.events.facts import AgentError, RestoredConversation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,21 @@ class AgentListener:
 
     async def on_agent_error(self, error: AgentError) -> None:
         """The server, the connection, a device or the recording reported an error."""
+
+    async def on_agent_reconnecting(self, attempt: int, reason: str) -> None:
+        """The connection was lost and is being restored.
+
+        Args:
+            attempt: Number of the attempt that follows, from 1.
+            reason: What went wrong: the loss, then why the attempt before failed.
+        """
+
+    async def on_agent_reconnected(self, restored: RestoredConversation) -> None:
+        """There is a connection again, and the new session knows the conversation.
+
+        Args:
+            restored: How much of it.
+        """
 
     async def on_tool_executed(self, name: str, action_kind: str | None, silent: bool) -> None:
         """A tool call was answered.

@@ -3,6 +3,7 @@
 Every enum is a ``StrEnum``, and wherever a member is accepted its plain string is accepted too.
 """
 
+import random
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Self, TypeAlias
@@ -109,6 +110,35 @@ class ServerVAD(BaseModel):
 
 
 TurnDetection: TypeAlias = SemanticVAD | ServerVAD
+
+
+class ReconnectPolicy(BaseModel):
+    """How hard the agent tries to restore a lost connection.
+
+    The first attempt follows the loss nearly at once, the others after pauses that double.
+
+    Attributes:
+        max_attempts: Attempts in a row, at least 1. A connection that is lost again sooner than after
+            ``max_delay_s`` counts as a failed attempt.
+        initial_delay_s: Pause before the second attempt, in seconds, greater than 0.
+        max_delay_s: Longest pause, in seconds, greater than 0.
+        jitter: Share of a pause by which it varies at random, 0 to 1, so that many agents do not
+            return in the same moment.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_attempts: int = Field(default=8, ge=1)
+    initial_delay_s: float = Field(default=0.25, gt=0.0)
+    max_delay_s: float = Field(default=10.0, gt=0.0)
+    jitter: float = Field(default=0.2, ge=0.0, le=1.0)
+
+    def delay_s(self, attempt: int) -> float:
+        """Return the pause before an attempt, in seconds; attempts count from 1."""
+        if attempt == 1:
+            return self.initial_delay_s * random.uniform(0, self.jitter)
+        pause = min(self.max_delay_s, self.initial_delay_s * 2.0 ** min(attempt - 2, 60))
+        return pause * random.uniform(1 - self.jitter, 1 + self.jitter)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ VARIANT_FACTS = {
     "server.response.done.failed_quota": ["AgentErrorEvent", "ResponseFinishedEvent"],
     "server.response.done.failed_rate_limit": ["AgentErrorEvent", "ResponseFinishedEvent"],
     "server.response.done.failed_server_error": ["AgentErrorEvent", "ResponseFinishedEvent"],
-    "server.response.done.incomplete_content_filter": ["ResponseFinishedEvent"],
+    "server.response.done.incomplete_content_filter": ["AgentErrorEvent", "ResponseFinishedEvent"],
     "server.response.done.incomplete_max_tokens": ["ResponseFinishedEvent"],
     "server.transcription.completed.duration": ["UserTranscriptCompletedEvent"],
 }
@@ -149,7 +149,7 @@ SEQUENCES = {
     "26_fatal_quota": "",
     "27_response_incomplete_and_failed": (
         "begin audio said<Once upon> end<incomplete> "
-        "begin audio said<Once> end<incomplete> "
+        "begin audio said<Once> error<content_filter> end<incomplete> "
         "begin error<inference_rate_limit_exceeded> end<failed> "
         "begin error<server_error> end<failed>"
     ),

@@ -131,13 +131,24 @@ def test_refused_settings_end_the_session(connect: Callable[..., Any]) -> None:
 
 
 def test_settings_may_be_refused_without_saying_what_is_refused(connect: Callable[..., Any]) -> None:
-    wire = connect()
+    wire = connect(reasoning_effort="low")
     wire.protocol.start()
     wire.hears("session.created", session={})
 
     wire.objects(None, None, "Reasoning is not supported for this model.")
 
     assert isinstance(wire.protocol.refusal, ServerError)
+
+
+def test_an_early_error_that_names_nothing_is_only_reported(connect: Callable[..., Any]) -> None:
+    wire = connect()
+    wire.protocol.start()
+    wire.hears("session.created", session={})
+
+    facts = wire.objects(None, None, "Something is wrong.")
+
+    assert wire.protocol.refusal is None
+    assert [type(fact) for fact in facts] == [AgentErrorEvent]
 
 
 @pytest.mark.parametrize("fields", [{"type": "server_error"}, {"event_id": "message_7"}])

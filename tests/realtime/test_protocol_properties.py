@@ -22,6 +22,7 @@ from rtvoice.events import (
     RequestResponseCommand,
     ResponseFinishedEvent,
     ResponseStartedEvent,
+    SayCommand,
     SendMessageCommand,
     SpeakHoldingPhraseCommand,
     SpeakProgressCommand,
@@ -45,10 +46,11 @@ LATENCY_S = 3.0
 
 @dataclass
 class Speech:
-    """A response as the server sees it; ``own`` if nobody asked for it."""
+    """A response as the server sees it; ``own`` if nobody asked for it, ``says`` if beside the conversation."""
 
     id: str
     own: bool
+    says: str | None = None
     calls: list[Json] = field(default_factory=list)
     items: list[str] = field(default_factory=list)
 
@@ -72,6 +74,8 @@ class Server:
         self.refused: list[tuple[str, Speech]] = []
         self.complaints: list[str] = []
         self.active: Speech | None = None
+        self.beside: dict[str, Speech] = {}
+        self.item_ids: set[str] = set()
         self.user_speaks = False
         self.owes_response = False
         self.open_calls: Counter[str] = Counter()
@@ -105,7 +109,10 @@ class Server:
             self.say("session.updated", session={"id": "sess"})
 
     def on_conversation_item_create(self, event: Json) -> None:
-        item = event["item"] | {"id": self.new_id("item"), "status": "completed"}
+        item = {"id": self.new_id("item")} | event["item"] | {"status": "completed"}
+        if item["id"] in self.item_ids:
+            self.complaints.append("an item id that was used before")
+        self.item_ids.add(item["id"])
         if item["type"] == "function_call_output":
             if not self.open_calls[item["call_id"]]:
                 self.complaints.append("an output for no call")
@@ -125,7 +132,19 @@ class Server:
         self.cut_ms[item_id] = end
         self.say("conversation.item.truncated", item_id=item_id, content_index=0, audio_end_ms=end)
 
+    def on_conversation_item_delete(self, event: Json) -> None:
+        if event["item_id"] not in self.item_ids:
+            self.complaints.append("a deletion of no item")
+        self.say("conversation.item.deleted", item_id=event["item_id"])
+
     def on_response_create(self, event: Json) -> None:
+        if event.get("response", {}).get("conversation") == "none":
+            speech = Speech(self.new_id("resp"), own=False, says=event["response"]["metadata"]["rtvoice_request"])
+            self.beside[speech.id] = speech
+            metadata = event["response"]["metadata"]
+            response = {"id": speech.id, "status": "in_progress", "conversation_id": None, "metadata": metadata}
+            self.say("response.created", response=response)
+            return
         if self.active is not None:
             self.refused.append((event["event_id"], self.active))
             self.object("conversation_already_has_active_response", event)
@@ -134,7 +153,9 @@ class Server:
             self.begin(own=False)
 
     def on_response_cancel(self, event: Json) -> None:
-        if self.active is None or event.get("response_id") not in (None, self.active.id):
+        if event.get("response_id") in self.beside:
+            self.end_beside(event["response_id"], "cancelled")
+        elif self.active is None or event.get("response_id") not in (None, self.active.id):
             self.object("response_cancel_not_active", event)
         else:
             self.end("cancelled", "client_cancelled")
@@ -188,6 +209,24 @@ class Server:
         self.say("response.done", response=response)
         self.active = None
 
+    def speak_beside(self, response_id: str, milliseconds: int) -> None:
+        speech = self.beside[response_id]
+        if not speech.items:
+            speech.items.append(self.new_id("item"))
+            item = {"id": speech.items[0], "type": "message", "role": "assistant"}
+            self.say("response.output_item.added", response_id=response_id, item=item)
+        self.say(
+            "response.output_audio.delta",
+            response_id=response_id,
+            item_id=speech.items[0],
+            content_index=0,
+            delta=b64encode(bytes(48 * milliseconds)).decode(),
+        )
+
+    def end_beside(self, response_id: str, status: str) -> None:
+        del self.beside[response_id]
+        self.say("response.done", response={"id": response_id, "status": status, "conversation_id": None})
+
     def hear_user(self) -> None:
         self.user_speaks, self.owes_response = True, False
         self.say("input_audio_buffer.speech_started", audio_start_ms=0, item_id="next")
@@ -220,6 +259,7 @@ class Conversation(RuleBasedStateMachine):
         self.silent: set[str] = set()
         self.wishes: list[str] = []  # instructions that must be heard by the model
         self.messages: list[str] = []  # messages that must be answered
+        self.sayings: Counter[str] = Counter()  # words of the application's own, and how often they were begun
         self.received_ms: dict[str, int] = {}
         self.open_responses: set[str] = set()
 
@@ -254,8 +294,11 @@ class Conversation(RuleBasedStateMachine):
                     self.running[call_id] = response_id
                 case AssistantAudioReceivedEvent(item_id=item_id, pcm=pcm):
                     self.received_ms[item_id] = self.received_ms.get(item_id, 0) + len(pcm) // 48
-                case ResponseStartedEvent(response_id=response_id):
+                case ResponseStartedEvent(response_id=response_id, request_id=request_id):
                     assert response_id not in self.open_responses
+                    if request_id is not None:
+                        assert not self.open_responses, "two voices at a time"
+                        self.sayings[request_id] += 1
                     self.open_responses.add(response_id)
                 case ResponseFinishedEvent(response_id=response_id):
                     self.open_responses.discard(response_id)
@@ -285,6 +328,8 @@ class Conversation(RuleBasedStateMachine):
             self.deliver_to_server()
         if self.server.active is not None:
             self.server.speak(20, new_item=False)
+        for response_id in self.server.beside:
+            self.server.speak_beside(response_id, 20)
         while self.server.to_client and self.now - self.server.to_client[0][0] > LATENCY_S:
             self.deliver_to_client()
         self.flush()
@@ -317,6 +362,11 @@ class Conversation(RuleBasedStateMachine):
             self.deliver_to_client()
         while self.to_server:
             self.deliver_to_server()
+
+    @precondition(lambda self: self.server.beside)
+    @rule(data=st.data(), status=st.sampled_from(["completed", "failed"]))
+    def server_ends_words_beside(self, data: st.DataObject, status: str) -> None:
+        self.server.end_beside(data.draw(st.sampled_from(sorted(self.server.beside))), status)
 
     @precondition(lambda self: self.server.owes_response and self.server.active is None)
     @rule()
@@ -374,6 +424,12 @@ class Conversation(RuleBasedStateMachine):
     def wish(self) -> None:
         self.wishes.append(f"wish {len(self.wishes)};")
         self.protocol.send(RequestResponseCommand(instructions=self.wishes[-1]))
+
+    @rule()
+    def say_words(self) -> None:
+        request_id = f"say_{len(self.sayings)}"
+        self.sayings[request_id] = 0
+        self.protocol.send(SayCommand(text=f"words {request_id}", request_id=request_id))
 
     @rule(
         command=st.sampled_from(
@@ -440,6 +496,8 @@ class Conversation(RuleBasedStateMachine):
                 self.deliver_to_server()
             if self.server.active is not None:
                 self.server.end("completed")
+            for response_id in list(self.server.beside):
+                self.server.end_beside(response_id, "completed")
             while self.server.to_client:
                 self.deliver_to_client()
             self.everybody_finishes()
@@ -473,6 +531,7 @@ class Conversation(RuleBasedStateMachine):
         for place, (kind, name) in enumerate(self.server.conversation):
             if (kind == "output" and name not in self.silent) or (kind == "message" and name in self.messages):
                 assert last > place, f"nothing was said about {kind} {name}"
+        assert all(self.sayings.values()), "words that were never said"
         said = " ".join(event.get("response", {}).get("instructions", "") for event in self.server.accepted)
         assert [wish for wish in self.wishes if wish not in said] == []
 

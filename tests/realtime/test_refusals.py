@@ -1,12 +1,13 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rtvoice.errors import AuthenticationFailed, ConnectionFailed, RtvoiceError, ServerError, SessionError
 from rtvoice.events import AgentError
 from rtvoice.realtime import refusals
-from rtvoice.realtime.server_events import Error
+from rtvoice.realtime.server_events import Error, Response, StatusDetails
 
 
 @pytest.mark.parametrize(
@@ -36,11 +37,18 @@ def test_errors_as_users_see_them() -> None:
 
 
 def test_failed_responses_as_users_see_them() -> None:
-    assert refusals.response_failure("failed", None) == AgentError("response_failed", "The response ended as failed.")
-    assert refusals.response_failure("incomplete", Error()) == AgentError(
-        "response_failed", "The response ended as incomplete."
+    def failure(status: str, **details: Any) -> AgentError | None:
+        return refusals.response_failure(Response(status=status, status_details=StatusDetails(**details)))
+
+    assert failure("failed") == AgentError("response_failed", "The response ended as failed.")
+    assert failure("incomplete", error=Error()) == AgentError("response_failed", "The response ended as incomplete.")
+    assert failure("failed", error=Error(type="t", code="c", message="m")) == AgentError("t", "m", code="c")
+    assert failure("incomplete", reason="content_filter") == AgentError(
+        "response_failed", "The response ended as incomplete (content_filter).", code="content_filter"
     )
-    assert refusals.response_failure("failed", Error(type="t", code="c", message="m")) == AgentError("t", "m", code="c")
+    assert failure("incomplete", reason="max_output_tokens") is None
+    assert failure("cancelled", reason="turn_detected") is None
+    assert refusals.response_failure(Response(status="completed")) is None
 
 
 CLOSES: list[tuple[int | None, str, type[SessionError], str | None, str]] = [

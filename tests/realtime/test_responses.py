@@ -8,6 +8,7 @@ from rtvoice.realtime.responses import (
     SPEECH_SILENCE_S,
     WAITING_INSTRUCTIONS,
     WAITING_PHRASES,
+    WAITING_SAYINGS,
     Beginning,
     Purpose,
     ResponseArbiter,
@@ -143,6 +144,15 @@ def test_phrases_that_are_too_many_are_not_taken(arbiter: ResponseArbiter) -> No
     assert arbiter.request(holding("y", group="r0"))
     assert arbiter.request(answer())
     assert arbiter.waiting == WAITING_PHRASES + 1
+
+
+def test_sayings_that_are_too_many_are_not_taken(arbiter: ResponseArbiter, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(WAITING_SAYINGS):
+        assert arbiter.request(ResponseRequest(Purpose.SAYING, ["x"], request_id=str(number)))
+
+    assert not arbiter.request(ResponseRequest(Purpose.SAYING, ["x"], request_id="one too many"))
+    assert arbiter.waiting == WAITING_SAYINGS
+    assert "a further one is dropped" in caplog.text
 
 
 def test_instructions_that_are_too_many_are_dropped_oldest_first(

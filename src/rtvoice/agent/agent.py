@@ -39,6 +39,7 @@ from rtvoice.settings import (
     OutputModality,
     RealtimeModel,
     ReasoningEffort,
+    ReconnectPolicy,
     SemanticVAD,
     TranscriptionModel,
     TurnDetection,
@@ -58,6 +59,7 @@ class _Default(Enum):
     VALUE = auto()
 
 
+_RECONNECT: Final = ReconnectPolicy()
 DEFAULT: Final = _Default.VALUE
 """Stands for "not given" where ``None`` has a meaning of its own."""
 
@@ -120,6 +122,7 @@ class RealtimeAgent(Generic[T]):
             goodbye and the agent stops. Needs known prices.
         prices: Prices that replace or extend `rtvoice.usage.DEFAULT_PRICES`.
         provider: The service to talk to; default `OpenAIProvider`.
+        reconnect: How a lost connection is restored; ``None``: it is not, and the conversation ends.
         api_key: OpenAI's key, instead of ``provider``; default the variable ``OPENAI_API_KEY``.
 
     Raises:
@@ -157,6 +160,7 @@ class RealtimeAgent(Generic[T]):
         max_cost_usd: float | None = None,
         prices: Prices | None = None,
         provider: RealtimeProvider | ProviderLike | None = None,
+        reconnect: ReconnectPolicy | None = _RECONNECT,
         api_key: str | None = None,
         system_prompt: str | None = None,
         injected_conversation: ConversationSeed | None = None,
@@ -202,6 +206,7 @@ class RealtimeAgent(Generic[T]):
         self._tools = checks.instance("tools", tools, Tools).clone() if tools is not None else Tools()
         self._supervisor = checks.supervisor(supervisor, text_agent)
         self._dependencies = (context, *tool_dependencies)
+        self._reconnect = None if reconnect is None else checks.instance("reconnect", reconnect, ReconnectPolicy)
         self._prices = prices
         self._max_cost_usd = checks.budget(max_cost_usd, self._model, prices)
         self._tool_timeout_s = checks.limit("tool_timeout_seconds", tool_timeout_seconds)
@@ -229,8 +234,9 @@ class RealtimeAgent(Generic[T]):
     async def run(self) -> AgentResult:
         """Hold the conversation until it ends.
 
-        It ends by `stop`, by Ctrl+C, by the inactivity timeout, and when the server closes it. Whatever
-        happens, socket, devices, tasks and recording are closed before this returns or raises.
+        It ends by `stop`, by Ctrl+C, by the inactivity timeout, when the server closes it, and when a lost
+        connection cannot be restored. Whatever happens, socket, devices, tasks and recording are closed before
+        this returns or raises.
 
         Returns:
             What was said.
@@ -402,6 +408,7 @@ class RealtimeAgent(Generic[T]):
             inactivity_s=self._inactivity_s,
             recording_path=self._recording_path,
             greeting=self._greeting,
+            reconnect=self._reconnect,
             supervisor=self._supervisor,
             dependencies=self._dependencies,
         )

@@ -34,6 +34,7 @@ from rtvoice.listener import AgentListener
 from rtvoice.realtime import RealtimeProvider
 from rtvoice.realtime.client_events import SessionConfig
 from rtvoice.realtime.protocol import RealtimeProtocol
+from rtvoice.settings import ReconnectPolicy
 from rtvoice.tools import Tools
 from rtvoice.usage import Prices, UsageMeter
 
@@ -90,6 +91,7 @@ class Parts:
         inactivity_s: float | None,
         recording_path: Path | None,
         greeting: str | None = None,
+        reconnect: ReconnectPolicy | None = None,
         supervisor: "Supervisor[Any] | None" = None,
         dependencies: Sequence[object] = (),
     ) -> None:
@@ -98,7 +100,8 @@ class Parts:
         self._commands = bus.open_inbox(*self.hears)
         self._greeting = greeting
         self.hooks = Hooks(bus, listener, wants_deltas="text" in config.modalities)
-        self._session = Session(bus, provider, RealtimeProtocol(config, loop.time), model=config.model)
+        backend = RealtimeProtocol(config, loop.time)
+        self._session = Session(bus, provider, backend, model=config.model, reconnect=reconnect)
         self._capture = Capture(bus, audio_input)
         self._playback = Playback(bus, audio_output)
         self._supervision = _supervision(bus, supervisor, history, config, dependencies)
@@ -139,9 +142,7 @@ class Parts:
                 try:
                     failure = await self._wait_for_stop()
                 finally:  # also when run() is cancelled; that exception then ends the group
-                    beginning.cancel()
-                    await asyncio.wait([beginning], timeout=_DEVICE_STOP_S)
-                    await self._end(failure)
+                    await _undisturbed(group.create_task(self._end(failure, beginning), name="rtvoice ending"))
                 _cancel_the_rest()
         except* _Over:
             pass
@@ -186,8 +187,10 @@ class Parts:
             logger.debug("The agent cannot start", exc_info=True)
             self._bus.publish(StopAgentCommand(reason="it could not start", exception=error))
 
-    async def _end(self, failure: BaseException | None) -> None:
+    async def _end(self, failure: BaseException | None, beginning: asyncio.Task[None]) -> None:
         """Close everything in order: first what brings new work, then what carries it out."""
+        beginning.cancel()
+        await asyncio.wait([beginning], timeout=_DEVICE_STOP_S)
         if failure is not None:
             self._bus.publish(AgentErrorEvent(_as_agent_error(failure)))
         await _bounded(self._capture.stop(), _DEVICE_STOP_S, "the input device's stop()")
@@ -259,6 +262,19 @@ def _supervision(
 def _is_being_cancelled() -> bool:
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
+
+
+async def _undisturbed(ending: asyncio.Task[None]) -> None:
+    """Wait for a task that takes a bounded time, even if the waiting is cancelled meanwhile, once or more."""
+    cancellation: asyncio.CancelledError | None = None
+    while not ending.done():
+        try:
+            await asyncio.wait([ending])
+        except asyncio.CancelledError as error:
+            cancellation = error
+    if cancellation is not None:
+        raise cancellation
+    ending.result()
 
 
 def _cancel_the_rest() -> None:

@@ -30,22 +30,20 @@ async def say(bus: EventBus, text: str) -> bool:
     try:
         bus.publish(SayCommand(text=text, request_id=request_id))
         response_id: str | None = None
-        interrupted = False
-        async for event in inbox:
+        while True:
+            event = await inbox.get()
             match event:
                 case ResponseStartedEvent():
                     if event.request_id == request_id:
-                        response_id, interrupted = event.response_id, False
-                case AssistantInterruptedEvent():
-                    interrupted = True
-                case ResponseFinishedEvent():
-                    if event.response_id == response_id and event.status != "completed":
+                        response_id = event.response_id
+                case AssistantInterruptedEvent() if response_id is not None:
+                    return False  # it cuts what sounds and what waits behind it
+                case ResponseFinishedEvent() if event.response_id == response_id:
+                    if event.status != "completed" or not event.has_audio:
                         return False
-                case AssistantStoppedRespondingEvent():
-                    if event.response_id == response_id:
-                        return not interrupted
+                case AssistantStoppedRespondingEvent() if event.response_id == response_id:
+                    return True
                 case AgentStoppedEvent():
                     return False
-        return False
     finally:
         bus.close_inbox(inbox)

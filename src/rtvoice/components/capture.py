@@ -13,8 +13,6 @@ logger = logging.getLogger(__name__)
 
 _BACKLOG_MS: Final = 2_500
 """Unsent audio at which a device that is faster than real time, such as a file, is made to wait."""
-_JITTER_S: Final = 0.2
-"""How far ahead of real time a device that keeps to it may be, in seconds."""
 _POLL_S: Final = 0.02
 _FAIR_SHARE: Final = 8
 _PIECE: Final = 4_800
@@ -95,4 +93,4 @@ class Capture:
         """Whether the device is faster than real time, and the network does not keep up with it."""
         if self._stopping or self._bus.queued_ms(UserAudioCapturedEvent) <= _BACKLOG_MS:
             return False
-        return captured_s > asyncio.get_running_loop().time() - started_at + _JITTER_S
+        return captured_s > asyncio.get_running_loop().time() - started_at

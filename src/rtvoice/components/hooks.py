@@ -9,6 +9,8 @@ from typing import Any, Final, TypeAlias
 
 from rtvoice.events import (
     AgentErrorEvent,
+    AgentReconnectedEvent,
+    AgentReconnectingEvent,
     AgentSessionConnectedEvent,
     AssistantInterruptedEvent,
     AssistantStartedRespondingEvent,
@@ -66,6 +68,8 @@ class Hooks:
         SupervisorStartedEvent,
         SupervisorFinishedEvent,
         UserInactivityCountdownEvent,
+        AgentReconnectingEvent,
+        AgentReconnectedEvent,
         AgentErrorEvent,
     )
     says = (ToolApprovalResolvedEvent,)
@@ -96,6 +100,8 @@ class Hooks:
                 "on_user_inactivity_countdown",
                 event.remaining_seconds,
             ),
+            AgentReconnectingEvent: lambda event: ("on_agent_reconnecting", event.attempt, event.reason),
+            AgentReconnectedEvent: lambda event: ("on_agent_reconnected", event.restored),
             AgentErrorEvent: lambda event: ("on_agent_error", event.error),
         }
 

@@ -1,6 +1,6 @@
 """Session: the WebSocket to the Realtime server, one reader and one writer.
 
-What the frames mean is the backend's business; this part moves them.
+What the frames mean is the backend's business; this part moves them, and restores a connection that is lost.
 """
 
 import asyncio
@@ -12,10 +12,12 @@ from typing import Any, Final, Literal
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from rtvoice.errors import ConfigurationError, ConnectionFailed, SessionError
+from rtvoice.errors import ConfigurationError, ConnectionFailed, RtvoiceError, SessionError
 from rtvoice.events import (
     AgentError,
     AgentErrorEvent,
+    AgentReconnectedEvent,
+    AgentReconnectingEvent,
     AssistantAudioCompletedEvent,
     AssistantAudioReceivedEvent,
     AssistantInterruptedEvent,
@@ -30,6 +32,7 @@ from rtvoice.events import (
     RequestResponseCommand,
     ResponseFinishedEvent,
     ResponseStartedEvent,
+    RestoredConversation,
     SayCommand,
     SendMessageCommand,
     SpeakHoldingPhraseCommand,
@@ -53,7 +56,8 @@ from rtvoice.events import (
 from rtvoice.events.bus import InboxClosed
 from rtvoice.realtime.backend import SessionBackend
 from rtvoice.realtime.providers import RealtimeProvider
-from rtvoice.realtime.refusals import http_refusal
+from rtvoice.realtime.refusals import http_refusal, is_final
+from rtvoice.settings import ReconnectPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +69,7 @@ _FIRST_EVENT_TIMEOUT_S: Final = 3.0
 _CLOSE_TIMEOUT_S: Final = 1.0
 _PING_INTERVAL_S: Final = 20.0
 _PING_TIMEOUT_S: Final = 60.0  # 20 s is too short when a host application blocks the loop
+_SEND_TIMEOUT_S: Final = 20.0  # pings, too, wait behind what a dead network does not take
 _FAIR_SHARE: Final = 32  # frames read in a row before the others get their turn
 
 
@@ -85,6 +90,7 @@ class Session:
         model: For the provider's URL.
         ssl_context: TLS settings; ``None`` for the defaults.
         proxy: ``True`` for the proxy that the environment names, a URL, or ``None`` for no proxy.
+        reconnect: How a lost connection is restored; ``None``: it is not, and the conversation ends.
     """
 
     hears = (
@@ -121,6 +127,8 @@ class Session:
         AssistantStartedRespondingEvent,
         AssistantStoppedRespondingEvent,
         ToolCallRequestedEvent,
+        AgentReconnectingEvent,
+        AgentReconnectedEvent,
         AgentErrorEvent,
         StopAgentCommand,
     )
@@ -134,6 +142,7 @@ class Session:
         model: str,
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | Literal[True] | None = True,
+        reconnect: ReconnectPolicy | None = None,
     ) -> None:
         self._bus = bus
         self._provider = provider
@@ -141,6 +150,7 @@ class Session:
         self._model = model
         self._ssl = ssl_context
         self._proxy = proxy
+        self._policy = reconnect
         self._inbox = bus.open_inbox(*self.hears, limits_ms={UserAudioCapturedEvent: UNSENT_AUDIO_LIMIT_MS})
         self._socket: ClientConnection | None = None
         self._answered: asyncio.Event = asyncio.Event()  # the server has said something, or has hung up
@@ -148,10 +158,15 @@ class Session:
         self._written.set()
         self._failure: BaseException | None = None
         self._closing = False
+        self._connected_at = 0.0
+        self._loss: str | None = None  # why the connection is gone and shall be restored
+        self._attempts = 0  # to restore it, in a row
+        self._restoring: asyncio.Task[bool] | None = None
+        self._restored: RestoredConversation | None = None  # what this session began with, if it is not the first
 
     @property
     def connected(self) -> bool:
-        """Whether the connection is open."""
+        """Whether the connection is open, or is being restored."""
         return self._socket is not None and not self._closing
 
     async def connect(self) -> None:
@@ -162,11 +177,16 @@ class Session:
             AuthenticationFailed: It refused the credentials.
             ConfigurationError: The provider's URL is none.
         """
+        self._socket = await self._open()
+        self._connected_at = asyncio.get_running_loop().time()
+        self._backend.start()
+
+    async def _open(self) -> ClientConnection:
         url = self._provider.build_url(self._model)
         headers = await _connection_headers(self._provider)
         options: dict[str, Any] = {"ssl": self._ssl} if self._ssl is not None else {}
         try:
-            self._socket = await websockets.connect(
+            return await websockets.connect(
                 url,
                 additional_headers=headers,
                 compression=None,  # base64 of sound does not compress
@@ -191,13 +211,25 @@ class Session:
             raise ConnectionFailed(
                 f"Cannot connect to {place}: {what}. Check the network, the address, and proxy or TLS settings."
             ) from error
-        self._backend.start()
 
     async def run(self) -> None:
-        """Move frames both ways until the connection or the inbox is closed."""
+        """Move frames both ways until `close`, or until the connection is closed and cannot be restored."""
+        policy = self._policy
+        try:
+            await self._serve()
+            while policy is not None and self._loss is not None and await self._reconnect(policy, self._loss):
+                await self._serve()
+        finally:
+            self._inbox.close()
+
+    async def _serve(self) -> None:
+        """Move frames until the connection is gone."""
+        socket = self._connection()
+        self._loss = None
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._read(), name="session reader")
-            group.create_task(self._write(), name="session writer")
+            writer = group.create_task(self._write(socket), name="session writer")
+            await self._read(socket)
+            writer.cancel()  # what waits in the inbox is for the next connection
 
     async def wait_for_server(self) -> None:
         """Wait until the server has greeted us; give it the benefit of the doubt if it stays silent.
@@ -217,6 +249,9 @@ class Session:
         """Send what is still queued, then close the connection; takes two seconds at most."""
         self._closing = True
         self._inbox.close()
+        self._answered.set()
+        if self._restoring is not None:
+            self._restoring.cancel()
         if self._socket is None:
             return
         try:
@@ -228,10 +263,51 @@ class Session:
         finally:
             self._socket.transport.abort()
 
+    # --- a lost connection ---
+
+    async def _reconnect(self, policy: ReconnectPolicy, loss: str) -> bool:
+        """Restore the connection; return whether that was possible."""
+        self._connection().transport.abort()  # a server that refuses a token may leave it open
+        for fact in self._backend.connection_lost():
+            self._bus.publish(fact)
+        async with asyncio.TaskGroup() as group:
+            self._restoring = group.create_task(self._restore(policy, loss), name="session restorer")
+        restored, self._restoring = self._restoring, None
+        return not self._closing and restored.result()
+
+    async def _restore(self, policy: ReconnectPolicy, loss: str) -> bool:
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._connected_at >= policy.max_delay_s:
+            self._attempts = 0
+        reason = loss
+        while self._attempts < policy.max_attempts:
+            self._attempts += 1
+            logger.warning("%s Attempt %d to restore it", reason, self._attempts)
+            self._bus.publish(AgentReconnectingEvent(attempt=self._attempts, reason=reason))
+            await asyncio.sleep(policy.delay_s(self._attempts))
+            try:
+                self._socket = await self._open()
+            except Exception as error:  # noqa: BLE001 - also whatever a provider's token function raises
+                reason = str(error) or type(error).__name__
+                if is_final(error):
+                    break
+                continue
+            self._restored = self._backend.restart()
+            self._answered = asyncio.Event()
+            self._connected_at = loop.time()
+            return True
+        problem = "" if reason == loss else f": {reason}"
+        self._end_in_error(f"{loss} It could not be restored in {self._attempts} attempts{problem}")
+        return False
+
+    def _end_in_error(self, message: str) -> None:
+        error = AgentError("connection_closed", message, code=self._backend.last_error_code)
+        self._bus.publish(AgentErrorEvent(error))
+        self._bus.publish(StopAgentCommand(reason="the connection was closed"))
+
     # --- the reader ---
 
-    async def _read(self) -> None:
-        socket = self._connection()
+    async def _read(self, socket: ClientConnection) -> None:
         backend, publish = self._backend, self._bus.publish
         count = 0
         try:
@@ -242,9 +318,9 @@ class Session:
                 if backend.wants_to_send:
                     self._inbox.put(_WAKE)
                 if not self._answered.is_set() and backend.heard_from_server:
-                    self._answered.set()
+                    self._server_answers()
                 if backend.refusal is not None:
-                    self._refuse(backend.refusal)
+                    self._refused(backend.refusal)
                     return
                 count += 1
                 if count % _FAIR_SHARE == 0:
@@ -253,7 +329,21 @@ class Session:
             self._closed_by_server(closed)
         finally:
             self._answered.set()
-            self._inbox.close()
+
+    def _server_answers(self) -> None:
+        self._answered.set()
+        if self._restored is not None:
+            logger.info("The connection to the server is restored")
+            self._bus.publish(AgentReconnectedEvent(restored=self._restored))
+
+    def _refused(self, failure: RtvoiceError) -> None:
+        """Note that the server does not want this session, or not like this."""
+        if self._restored is None:
+            self._refuse(failure)
+        elif isinstance(failure, SessionError):  # an old token: the next may be fresh
+            self._loss = str(failure)
+        else:
+            self._end_in_error(str(failure))
 
     def _refuse(self, failure: BaseException) -> None:
         self._failure = failure
@@ -265,26 +355,31 @@ class Session:
         code = closed.rcvd.code if closed.rcvd else None
         reason = closed.rcvd.reason if closed.rcvd else ""
         failure = self._backend.connection_failure(code, reason)
-        if failure is not None:
+        if failure is not None and self._restored is None:
             self._refuse(failure)
             return
         if code == websockets.CloseCode.NORMAL_CLOSURE:
             logger.info("The server has ended the session")
+            self._bus.publish(StopAgentCommand(reason="the connection was closed"))
+            return
+        how = f"close code {code}" if code else "the connection broke"
+        loss = str(failure or f"The connection to the server was lost: {reason.rstrip('.') or how} ({how}).")
+        if self._policy is None or self._backend.is_final(code, reason):
+            self._end_in_error(loss)
         else:
-            how = f"close code {code}" if code else "the connection broke"
-            message = f"The connection to the server was lost: {reason.rstrip('.') or how} ({how})."
-            error = AgentError("connection_closed", message, code=self._backend.last_error_code)
-            self._bus.publish(AgentErrorEvent(error))
-        self._bus.publish(StopAgentCommand(reason="the connection was closed"))
+            self._loss = loss
 
     # --- the writer ---
 
-    async def _write(self) -> None:
-        socket = self._connection()
+    async def _write(self, socket: ClientConnection) -> None:
         backend, inbox = self._backend, self._inbox
         loop = asyncio.get_running_loop()
         self._written.clear()
         try:
+            await self._flush(socket)
+            with contextlib.suppress(TimeoutError):  # else audio would be lost with a connection that is refused
+                async with asyncio.timeout(_FIRST_EVENT_TIMEOUT_S):
+                    await self._answered.wait()
             while True:
                 await self._flush(socket)
                 deadline = backend.deadline()
@@ -293,7 +388,7 @@ class Session:
                     if type(event) is UserAudioCapturedEvent:
                         if backend.wants_to_send:
                             await self._flush(socket)  # in order: a commit ends the audio before it
-                        await socket.send(backend.append_audio(event.pcm), text=True)
+                        await self._send(socket, backend.append_audio(event.pcm))
                     elif event is _WAKE:
                         await asyncio.sleep(0)  # first hear what the others say to the same frames
                     else:
@@ -311,7 +406,15 @@ class Session:
 
     async def _flush(self, socket: ClientConnection) -> None:
         for frame in self._backend.frames():
-            await socket.send(frame, text=True)
+            await self._send(socket, frame)
+
+    async def _send(self, socket: ClientConnection, frame: bytes) -> None:
+        try:
+            async with asyncio.timeout(_SEND_TIMEOUT_S):
+                await socket.send(frame, text=True)
+        except TimeoutError:
+            logger.warning("The network has taken nothing for %.0f s: the connection is given up", _SEND_TIMEOUT_S)
+            socket.transport.abort()
 
     def _report_dropped_audio(self) -> None:
         dropped_ms = round(self._inbox.take_dropped_ms(UserAudioCapturedEvent))

@@ -20,6 +20,8 @@ from rtvoice.events.commands import (
 from rtvoice.events.facts import (
     AgentError,
     AgentErrorEvent,
+    AgentReconnectedEvent,
+    AgentReconnectingEvent,
     AgentSessionConnectedEvent,
     AgentStartingEvent,
     AgentStoppedEvent,
@@ -38,6 +40,7 @@ from rtvoice.events.facts import (
     PlaybackCut,
     ResponseFinishedEvent,
     ResponseStartedEvent,
+    RestoredConversation,
     SpeechDetectedEvent,
     SupervisorFinishedEvent,
     SupervisorStartedEvent,
@@ -61,6 +64,8 @@ from rtvoice.events.facts import (
 __all__ = [
     "AgentError",
     "AgentErrorEvent",
+    "AgentReconnectedEvent",
+    "AgentReconnectingEvent",
     "AgentSessionConnectedEvent",
     "AgentStartingEvent",
     "AgentStoppedEvent",
@@ -84,6 +89,7 @@ __all__ = [
     "RequestResponseCommand",
     "ResponseFinishedEvent",
     "ResponseStartedEvent",
+    "RestoredConversation",
     "SayCommand",
     "SendMessageCommand",
     "SpeakHoldingPhraseCommand",

@@ -51,6 +51,20 @@ class AgentError:
         return f"[{self.type}] {self.message}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoredConversation:
+    """What the new session knows of a conversation whose connection was lost.
+
+    Attributes:
+        items: Number of messages, tool calls and tool outputs that were told again.
+        lost_user_turns: Number of the user's turns that were not, because their words are not known: no
+            transcription, or the connection was lost before it arrived.
+    """
+
+    items: int
+    lost_user_turns: int
+
+
 # --- the agent ---------------------------------------------------------------------------------
 
 
@@ -62,6 +76,30 @@ class AgentStartingEvent(Event):
 @dataclass(frozen=True, slots=True)
 class AgentSessionConnectedEvent(Event):
     """The session is open, configured and seeded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentReconnectingEvent(Event):
+    """The connection was lost, or an attempt to restore it has failed: the next attempt follows.
+
+    Attributes:
+        attempt: Number of the attempt, from 1.
+        reason: What went wrong, for a person.
+    """
+
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentReconnectedEvent(Event):
+    """There is a connection again, and the new session knows the conversation.
+
+    Attributes:
+        restored: What it knows.
+    """
+
+    restored: RestoredConversation
 
 
 @dataclass(frozen=True, slots=True)

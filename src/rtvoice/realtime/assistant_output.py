@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from rtvoice.events import (
@@ -13,6 +14,7 @@ from rtvoice.events import (
     AssistantTranscriptCompletedEvent,
     AssistantTranscriptDeltaEvent,
     Event,
+    PlaybackCut,
     ResponseFinishedEvent,
 )
 from rtvoice.realtime import server_events
@@ -24,6 +26,13 @@ REMEMBERED: Final = 1_000
 """Items and responses whose state is kept; the oldest are forgotten."""
 
 _BYTES_PER_MS: Final = 48  # PCM16, 24 kHz, mono
+
+
+@dataclass(slots=True)
+class _Unfinished:
+    response_id: str
+    output_index: int
+    text: str = ""
 
 
 class AssistantOutput:
@@ -43,6 +52,7 @@ class AssistantOutput:
         self._writing: OrderedDict[str, None] = OrderedDict()  # responses in text that have begun
         self._muted: OrderedDict[str, None] = OrderedDict()  # responses that nobody shall hear
         self._beside: OrderedDict[str, None] = OrderedDict()  # responses beside the conversation
+        self._unfinished: OrderedDict[tuple[str, int], _Unfinished] = OrderedDict()  # texts that are not complete
 
     def mute(self, response_id: str) -> None:
         """Let nobody hear a response."""
@@ -69,6 +79,35 @@ class AssistantOutput:
                 usage=response.usage or {},
             )
         )
+
+    def connection_lost(self, response_id: str | None) -> None:
+        """Note that the session is gone, with all its items and in the middle of this response, if of any.
+
+        What it has said so far is passed on as all that it will ever say: as far as the sound came, which the
+        words run ahead of.
+        """
+        for (item_id, content_index), message in self._unfinished.items():
+            if message.response_id != response_id:
+                continue
+            text = message.text
+            if self._speaks and response_id not in self._beside:
+                received_ms = self._received.get((item_id, content_index), 0) // _BYTES_PER_MS
+                received = PlaybackCut(
+                    item_id=item_id, content_index=content_index, played_ms=received_ms, received_ms=received_ms
+                )
+                text = received.heard_of(text)
+            if text:
+                self._emit(
+                    AssistantTranscriptCompletedEvent(
+                        text, item_id, message.output_index, content_index, response_id=message.response_id
+                    )
+                )
+        if response_id is not None:
+            details = server_events.StatusDetails(reason="connection_lost")
+            self.finish(server_events.Response(id=response_id, status="incomplete", status_details=details))
+        self._unfinished.clear()
+        self._received.clear()
+        self._truncated.clear()
 
     def truncation_point(self, item_id: str, content_index: int, played_ms: int) -> int | None:
         """Return where the server shall truncate an item of which so much was heard, in milliseconds.
@@ -126,6 +165,10 @@ class AssistantOutput:
         if not self._speaks and event.response_id not in self._writing:
             _remember(self._writing, event.response_id, None)
             self._emit(AssistantStartedRespondingEvent(response_id=event.response_id))
+        place = (event.item_id, event.content_index)
+        message = self._unfinished.get(place) or _Unfinished(event.response_id, event.output_index)
+        message.text += event.delta
+        _remember(self._unfinished, place, message)
         self._emit(
             AssistantTranscriptDeltaEvent(
                 event.delta, event.item_id, event.output_index, event.content_index, response_id=event.response_id
@@ -142,6 +185,7 @@ class AssistantOutput:
         self._message_done(event, event.text)
 
     def _message_done(self, event: server_events.TranscriptDone | server_events.TextDone, text: str) -> None:
+        self._unfinished.pop((event.item_id, event.content_index), None)
         if event.response_id not in self._muted:
             self._emit(
                 AssistantTranscriptCompletedEvent(

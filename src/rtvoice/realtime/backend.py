@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from rtvoice.errors import RtvoiceError, SessionError
-from rtvoice.events import Event
+from rtvoice.events import Event, RestoredConversation
 
 
 class SessionBackend(Protocol):
@@ -17,6 +17,14 @@ class SessionBackend(Protocol):
 
     def start(self) -> None:
         """Prepare the first frames."""
+        ...
+
+    def connection_lost(self) -> Sequence[Event]:
+        """Take in that the connection is gone, return what follows from it."""
+        ...
+
+    def restart(self) -> RestoredConversation:
+        """Prepare the first frames of a new connection, which tell the conversation again; may be called repeatedly."""
         ...
 
     def receive(self, frame: str | bytes) -> Sequence[Event]:
@@ -46,6 +54,10 @@ class SessionBackend(Protocol):
 
     def connection_failure(self, close_code: int | None, reason: str) -> SessionError | None:
         """Return why the session could not begin, or ``None`` if it had."""
+        ...
+
+    def is_final(self, close_code: int | None, reason: str) -> bool:
+        """Return whether a close means that connecting again cannot help."""
         ...
 
     @property

@@ -63,12 +63,9 @@ def append_audio(pcm: bytes) -> bytes:
     return _APPEND_HEAD + b2a_base64(pcm, newline=False) + _APPEND_TAIL
 
 
-def frame(kind: str, event_id: str | None = None, /, **fields: Any) -> bytes:
+def frame(kind: str, event_id: str, /, **fields: Any) -> bytes:
     """Return a frame of any type."""
-    body: Fields = {"type": kind}
-    if event_id is not None:
-        body["event_id"] = event_id
-    body.update(fields)
+    body: Fields = {"type": kind, "event_id": event_id, **fields}
     # Half a surrogate pair, as in the name of a file that is not UTF-8, becomes a question mark.
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
@@ -141,6 +138,12 @@ def seed_message(event_id: str, role: Literal["user", "assistant"], text: str) -
 def function_call_output(event_id: str, call_id: str, output: str) -> bytes:
     """Return the frame that answers a function call."""
     return _item(event_id, {"type": "function_call_output", "call_id": call_id, "output": output})
+
+
+def retold_item(event_id: str, item: Fields, previous_item_id: str | None = None) -> bytes:
+    """Return the frame that adds an item of a conversation whose session is gone; ``None`` adds it at the end."""
+    place = {"previous_item_id": previous_item_id} if previous_item_id is not None else {}
+    return frame("conversation.item.create", event_id, **place, item=item)
 
 
 def _item(event_id: str, item: Fields) -> bytes:

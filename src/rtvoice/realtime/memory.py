@@ -2,29 +2,58 @@
 
 The service keeps nothing of a session that is gone. This remembers the conversation as items that can be created again:
 the words of both sides, as far as they were heard, tool calls with their outputs, messages. What cannot be created
-again is forgotten: sound and tone, images beyond the last, the server's own MCP items.
+again is forgotten: sound and tone, user turns that were not written down, the server's own MCP items.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from rtvoice.events import (
+    AssistantInterruptedEvent,
+    AssistantTranscriptCompletedEvent,
+    AssistantTranscriptDeltaEvent,
+    Event,
+    ToolCallFinishedEvent,
+    ToolCallRequestedEvent,
+    UserTranscriptCompletedEvent,
+)
+from rtvoice.settings import SeedMessage
+
 MAX_ITEMS: Final = 400
-"""Items that are told again at most; older ones are forgotten."""
+"""Messages and calls that are told again at most; older ones are forgotten."""
 MAX_CHARACTERS: Final = 60_000
 """Text that is told again at most, about 15,000 tokens: half of the smallest model's context."""
+MAX_IMAGES: Final = 1
+"""Images that are told again at most: the last ones. They are large, and their words stay."""
+
+Role = Literal["user", "assistant"]
 
 
 @dataclass(slots=True)
 class _Message:
-    role: Literal["user", "assistant"]
+    role: Role
     parts: dict[int, str] = field(default_factory=dict)
     image_url: str | None = None
     heard_of: Callable[[str], str] | None = None
 
+    @property
     def text(self) -> str:
         words = " ".join(self.parts[index] for index in sorted(self.parts))
         return self.heard_of(words) if self.heard_of is not None else words
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the user said something that was never written down."""
+        return self.role == "user" and not self.parts
+
+    def items(self) -> list[dict[str, Any]]:
+        kind = "input_text" if self.role == "user" else "output_text"
+        content: list[dict[str, Any]] = [{"type": kind, "text": self.text}] if self.text.strip() else []
+        if self.image_url is not None:
+            content.append({"type": "input_image", "image_url": self.image_url})
+        return [{"type": "message", "role": self.role, "content": content}] if content else []
 
 
 @dataclass(slots=True)
@@ -34,102 +63,173 @@ class _Call:
     arguments: str
     output: str | None = None
 
+    def items(self) -> list[dict[str, Any]]:
+        """Return the call, and its output as soon as that is known; else the output follows by itself."""
+        call = {"type": "function_call", "call_id": self.call_id, "name": self.name, "arguments": self.arguments}
+        if self.output is None:
+            return [call]
+        return [call, {"type": "function_call_output", "call_id": self.call_id, "output": self.output}]
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """An item that was told again says more than was heard: it has to be replaced.
+
+    Attributes:
+        outdated_id: The item in the new session that has to go.
+        item: What takes its place; ``None`` if nothing was heard.
+        previous_item_id: Where that belongs: after this item, or at the beginning (``"root"``).
+    """
+
+    outdated_id: str
+    item: dict[str, Any] | None
+    previous_item_id: str
+
 
 class ConversationMemory:
-    """The conversation so far, bounded, in conversation order."""
+    """The conversation so far, bounded, in conversation order.
 
-    def __init__(self) -> None:
-        self._entries: dict[str, _Message | _Call] = {}
+    Args:
+        seed: Messages that count as already said.
+    """
+
+    def __init__(self, seed: Iterable[SeedMessage] = ()) -> None:
+        self._messages: dict[str, _Message] = {}  # by item
+        self._calls: dict[str, _Call] = {}  # by `_call_key`
         self._order: list[str] = []
         self._placed: set[str] = set()
-        self._next = 0
+        self._retold: dict[str, str] = {}  # entries that were told again, by the id of their (last) item there
+        for number, message in enumerate(seed):
+            self.add_message(f"seed {number}", message.role, message.text)
 
-    def place(self, item_id: str, previous_item_id: str | None) -> None:
-        """Note where an item of the server stands; known items stay where they are."""
-        if item_id in self._placed:
+    # --- what happens ---
+
+    def note(self, event: Event) -> None:
+        """Take in a fact; those that do not concern the conversation change nothing."""
+        match event:
+            case UserTranscriptCompletedEvent():
+                self._message(event.item_id, "user").parts[0] = event.transcript
+            case AssistantTranscriptDeltaEvent():
+                parts = self._message(event.item_id, "assistant").parts
+                parts[event.content_index] = parts.get(event.content_index, "") + event.delta
+            case AssistantTranscriptCompletedEvent():
+                self._message(event.item_id, "assistant").parts[event.content_index] = event.transcript
+            case AssistantInterruptedEvent():
+                for cut in event.cuts:
+                    self._message(cut.item_id, "assistant").heard_of = cut.heard_of
+            case ToolCallRequestedEvent():
+                key = _call_key(event.call_id)
+                self.place(key)
+                self._calls[key] = _Call(event.call_id, event.name, json.dumps(dict(event.arguments)))
+            case ToolCallFinishedEvent():
+                call = self._calls.get(_call_key(event.call_id))
+                if call is not None:
+                    call.output = event.output
+            case _:
+                pass
+
+    def add_message(self, item_id: str, role: Role, text: str, image_url: str | None = None) -> None:
+        """Add a message that was written, seeded or shown."""
+        message = self._message(item_id, role)
+        message.parts[0], message.image_url = text, image_url
+
+    def expect_words(self, item_id: str) -> None:
+        """Note that the user has said something whose words are not known yet, and may never be."""
+        self._message(item_id, "user")
+
+    def place(self, key: str, previous: str | None = None) -> None:
+        """Note where an item stands: after ``previous``, if that is known; what is known stays where it is."""
+        if key in self._placed:
             return
-        self._placed.add(item_id)
-        if previous_item_id in self._placed:
-            index = len(self._order)
-            while self._order[index - 1] != previous_item_id:
+        self._placed.add(key)
+        if previous in self._placed:
+            index = len(self._order)  # it is nearly always the last
+            while self._order[index - 1] != previous:
                 index -= 1
-            self._order.insert(index, item_id)
+            self._order.insert(index, key)
         else:
-            self._order.append(item_id)
-        self._bound()
-
-    def add_message(self, role: Literal["user", "assistant"], text: str, image_url: str | None = None) -> None:
-        """Add a message of ours (a seed, written text, an image), after all that is known."""
-        self._next += 1
-        key = f"local {self._next}"
-        self.place(key, None)
-        self._entries[key] = _Message(role, {0: text}, image_url)
-
-    def add_words(self, item_id: str, role: Literal["user", "assistant"], text: str, content_index: int = 0) -> None:
-        """Set the words of one content part of an item."""
-        self.place(item_id, None)
-        entry = self._entries.setdefault(item_id, _Message(role))
-        if isinstance(entry, _Message):
-            entry.parts[content_index] = text
-
-    def cut(self, item_id: str, heard_of: Callable[[str], str]) -> None:
-        """Note that only a part of an item was heard."""
-        self.place(item_id, None)
-        entry = self._entries.setdefault(item_id, _Message("assistant"))
-        if isinstance(entry, _Message):
-            entry.heard_of = heard_of
-
-    def add_call(self, call_id: str, name: str, arguments: str) -> None:
-        """Add a function call, after all that is known."""
-        key = f"call {call_id}"
-        self.place(key, None)
-        self._entries.setdefault(key, _Call(call_id, name, arguments))
-
-    def add_output(self, call_id: str, output: str) -> None:
-        """Set the output of a call."""
-        entry = self._entries.get(f"call {call_id}")
-        if isinstance(entry, _Call):
-            entry.output = output
-
-    def items(self) -> list[dict[str, Any]]:
-        """Return the items to create, oldest first, within the limits.
-
-        A call whose output is not known yet stands without one: its output follows when it is there.
-        """
-        chosen: list[list[dict[str, Any]]] = []
-        characters = 0
-        for key in reversed(self._order):
-            entry = self._entries.get(key)
-            items = _call_items(entry) if isinstance(entry, _Call) else _message_items(entry) if entry else []
-            characters += sum(_length(item) for item in items)
-            if characters > MAX_CHARACTERS or len(chosen) >= MAX_ITEMS:
-                break
-            chosen.append(items)
-        return [item for items in reversed(chosen) for item in items]
-
-    def _bound(self) -> None:
+            self._order.append(key)
         while len(self._order) > 2 * MAX_ITEMS:
             oldest = self._order.pop(0)
             self._placed.discard(oldest)
-            self._entries.pop(oldest, None)
+            self._messages.pop(oldest, None)
+            self._calls.pop(oldest, None)
+            self._retold.pop(oldest, None)
+
+    # --- what is known ---
+
+    @property
+    def lost_user_turns(self) -> int:
+        """Number of the user's turns whose words are not known."""
+        return sum(message.is_lost for message in self._messages.values())
+
+    @property
+    def last_turn_is_lost(self) -> bool:
+        """Whether the last that happened is that the user said something whose words are not known."""
+        for key in reversed(self._order):
+            message = self._messages.get(key)
+            if key in self._calls or (message is not None and message.items()):
+                return False
+            if message is not None and message.is_lost:
+                return True
+        return False
+
+    def retell(self, new_id: Callable[[], str]) -> list[dict[str, Any]]:
+        """Return the items to create in a new session, oldest first, within the limits.
+
+        Args:
+            new_id: Makes the ids of the items.
+        """
+        chosen: dict[str, list[dict[str, Any]]] = {}
+        characters = images = 0
+        for key in reversed(self._order):
+            entry = self._messages.get(key) or self._calls.get(key)
+            items = entry.items() if entry is not None else []
+            if isinstance(entry, _Message) and entry.image_url is not None:
+                images += 1
+                if images > MAX_IMAGES:
+                    items = _without_image(items[0])
+            characters += sum(_length(item) for item in items)
+            if characters > MAX_CHARACTERS or len(chosen) >= MAX_ITEMS:
+                break
+            if items:
+                chosen[key] = items
+        retold = {key: [{"id": new_id(), **item} for item in chosen[key]] for key in reversed(chosen)}
+        self._retold = {key: items[-1]["id"] for key, items in retold.items()}
+        return [item for items in retold.values() for item in items]
+
+    def correct(self, item_id: str, new_id: Callable[[], str]) -> Correction | None:
+        """Return what has to be replaced in the new session because less of an item was heard than was told again.
+
+        Args:
+            item_id: The item in the old session.
+            new_id: Makes the id of the item that takes its place: an id is not used twice.
+        """
+        outdated = self._retold.get(item_id)
+        if outdated is None:
+            return None
+        keys = list(self._retold)
+        position = keys.index(item_id)
+        previous = self._retold[keys[position - 1]] if position else "root"
+        items = self._messages[item_id].items()
+        if not items:
+            del self._retold[item_id]
+            return Correction(outdated, None, previous)
+        self._retold[item_id] = new_id()
+        return Correction(outdated, {"id": self._retold[item_id], **items[0]}, previous)
+
+    def _message(self, item_id: str, role: Role) -> _Message:
+        self.place(item_id)
+        return self._messages.setdefault(item_id, _Message(role))
 
 
-def _message_items(message: _Message) -> list[dict[str, Any]]:
-    text = message.text()
-    kind = "input_text" if message.role == "user" else "output_text"
-    content: list[dict[str, Any]] = [{"type": kind, "text": text}] if text else []
-    if message.image_url is not None:
-        content.append({"type": "input_image", "image_url": message.image_url})
-    return [{"type": "message", "role": message.role, "content": content}] if content else []
+def _call_key(call_id: str) -> str:
+    return f"call {call_id}"
 
 
-def _call_items(call: _Call) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = [
-        {"type": "function_call", "call_id": call.call_id, "name": call.name, "arguments": call.arguments}
-    ]
-    if call.output is not None:
-        items.append({"type": "function_call_output", "call_id": call.call_id, "output": call.output})
-    return items
+def _without_image(item: dict[str, Any]) -> list[dict[str, Any]]:
+    content = [part for part in item["content"] if part["type"] != "input_image"]
+    return [{**item, "content": content}] if content else []
 
 
 def _length(item: dict[str, Any]) -> int:

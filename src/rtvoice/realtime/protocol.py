@@ -8,6 +8,7 @@ here waits, and no frame from the server makes it raise.
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from rtvoice.errors import RtvoiceError, SessionError
@@ -19,6 +20,7 @@ from rtvoice.events import (
     Event,
     RequestResponseCommand,
     ResponseStartedEvent,
+    RestoredConversation,
     SayCommand,
     SendMessageCommand,
     SpeakHoldingPhraseCommand,
@@ -40,6 +42,7 @@ from rtvoice.realtime import client_events, refusals, server_events
 from rtvoice.realtime.assistant_output import AssistantOutput
 from rtvoice.realtime.calls import Call
 from rtvoice.realtime.client_events import SessionConfig
+from rtvoice.realtime.memory import ConversationMemory
 from rtvoice.realtime.outbox import Outbox
 from rtvoice.realtime.responses import Beginning, Purpose, ResponseArbiter, ResponseRequest
 from rtvoice.realtime.sayings import Sayings
@@ -52,7 +55,17 @@ REMEMBERED_ITEMS: Final = 1_000
 """Items whose place has been told and is not told again; older ones are forgotten."""
 MINIMUM_TURN_BYTES: Final = 4_800
 """The least audio that the server accepts as a turn committed by hand: 100 ms."""
+REMEMBERED_SETTINGS: Final = 100
+"""Changes of settings that can be taken back if the server refuses them."""
 
+_GO_ON: Final = (
+    "The connection was lost for a moment and is restored. If your last answer broke off, go on where it stopped, "
+    "without repeating what was said; otherwise answer what the user said last."
+)
+_ASK_AGAIN: Final = (
+    "The connection was lost for a moment and is restored. What the user said last did not arrive: apologise in a few "
+    "words and ask the user to say it again."
+)
 _VERBATIM: Final = 'Say this to the user now, word for word in your usual voice, and nothing else: "{}"'
 
 
@@ -81,15 +94,17 @@ class RealtimeProtocol:
         self._established = False  # the server has said more than its greeting
         self._config = config
         self._clock = clock
-        self._instructions = config.instructions
+        self._replaced_settings: OrderedDict[str, dict[str, Any]] = OrderedDict()  # by the event that replaced them
         self._speed: float | None = None  # yet to be sent
         self._sent_speed: tuple[str, float] | None = None
         self._uncommitted_bytes = 0
+        self._awaits_commit = False  # the user's turn was committed by hand, and the server has not said so yet
+        self._memory = ConversationMemory(config.seed.messages if config.seed is not None else ())
         self._items: OrderedDict[str, None] = OrderedDict()
         self._facts: list[Event] = []
         self._outbox = Outbox()
         self._sent_items = SentItems()
-        self._written: OrderedDict[int, str] = OrderedDict()  # messages that the server has yet to acknowledge
+        self._written: OrderedDict[int, SendMessageCommand] = OrderedDict()  # that the server has yet to acknowledge
         self._arbiter = ResponseArbiter(server_responds=config.turn_detection is not None)
         self._sayings = Sayings(self._outbox)
         self._output = AssistantOutput(self._facts.append, speaks=config.speaks)
@@ -141,6 +156,54 @@ class RealtimeProtocol:
             if message.role == "user":
                 self._sent_items.add(event_id)
 
+    def connection_lost(self) -> list[Event]:
+        """Take in that the session is gone, and return what follows from that, in order."""
+        active, spoke = self._arbiter.active, self._arbiter.user_speaks
+        owes_answer = self._arbiter.awaits_own_response or (active is not None and active not in self._sayings)
+        if spoke:
+            self._facts.append(UserStoppedSpeakingEvent())
+        if spoke or self._awaits_commit:
+            self._memory.expect_words(self._outbox.new_id("lost"))
+        released = self._arbiter.connection_lost(self._sent_items.forget())
+        self._output.connection_lost(active)
+        self._sayings.connection_lost()
+        if active is not None:
+            self._tools.finish_response(active, cancelled=True)
+        self._tools.release(released)
+        if self._memory.last_turn_is_lost:
+            self._arbiter.request(ResponseRequest(Purpose.RESUMING, instructions=[_ASK_AGAIN]))
+        elif owes_answer and not any(call.response_id == active for call in self._tools.open_calls):
+            self._arbiter.request(ResponseRequest(Purpose.RESUMING, instructions=[_GO_ON]))
+        return self._take_facts()
+
+    def restart(self) -> RestoredConversation:
+        """Prepare the first frames of a new session: the configuration as it is now, then the conversation so far.
+
+        What was still to be sent to the old one is part of either. Until these frames are sent no audio must be,
+        so that the server has no turn to answer before it knows the conversation.
+
+        Returns:
+            How much of the conversation the new session knows.
+        """
+        self._outbox.take()
+        self.session_id = self.expires_at = self.refusal = self._last_error = None
+        self.confirmed = self.heard_from_server = self._established = False
+        if self._speed is not None:
+            self._config = replace(self._config, speech_speed=self._speed)
+        self._speed = self._sent_speed = None
+        self._replaced_settings.clear()
+        self._uncommitted_bytes, self._awaits_commit = 0, False
+        self._outbox.put(client_events.full_session_update(self._outbox.new_id("config"), self._config))
+        items = self._memory.retell(self._new_item_id)
+        for item in items:
+            self._outbox.put(client_events.retold_item(self._outbox.new_id("retell"), item))
+        unacknowledged, self._written = self._written, OrderedDict()
+        for command in unacknowledged.values():
+            self._write_message(command)
+        return RestoredConversation(
+            items=len(items) + len(unacknowledged), lost_user_turns=self._memory.lost_user_turns
+        )
+
     def receive(self, frame: str | bytes) -> list[Event]:
         """Take in one frame from the server and return what it means, in order."""
         event = server_events.parse(frame)
@@ -154,12 +217,18 @@ class RealtimeProtocol:
             if kind is not server_events.SessionCreated:
                 self._established = True
         self._receivers[kind](event)
+        return self._take_facts()
+
+    def _take_facts(self) -> list[Event]:
         facts = self._facts.copy()
         self._facts.clear()
+        for fact in facts:
+            self._memory.note(fact)
         return facts
 
     def send(self, event: Event) -> None:
         """Take in a fact or command of another part that concerns the server."""
+        self._memory.note(event)
         self._senders[type(event)](event)
 
     def frames(self) -> list[bytes]:
@@ -195,6 +264,10 @@ class RealtimeProtocol:
         if self.heard_from_server and (self._established or not refused):
             return None
         return refusals.close_refusal(self._last_error, close_code, reason)
+
+    def is_final(self, close_code: int | None, reason: str) -> bool:
+        """Return whether a close means that connecting again cannot help: a bad key, for example."""
+        return refusals.is_refusing_close(self._last_error, close_code, reason)
 
     @property
     def last_error_code(self) -> str | None:
@@ -235,7 +308,8 @@ class RealtimeProtocol:
             return
         self._last_error = error
         self._arbiter.failed(error.event_id)
-        self._sent_items.refuse(error.event_id or "")
+        self._written.pop(self._sent_items.refuse(error.event_id or ""), None)
+        self._config = replace(self._config, **self._replaced_settings.pop(error.event_id or "", {}))
         if refusals.is_token_expired(error) and not self._established:
             self.refusal = refusals.close_refusal(error, None, "")
         elif refusals.is_refusal(error.code) and not self._established:
@@ -248,7 +322,9 @@ class RealtimeProtocol:
     def _is_about_config(self, error: server_events.Error) -> bool:
         """Whether the server refused the configuration: it may do so without saying what it refuses."""
         if error.event_id is None:
-            return error.type == "invalid_request_error" and not self._established
+            # Azure's gpt-realtime-1.5 refuses reasoning like that, without naming the parameter.
+            named = (error.param or "").startswith("session") or self._config.reasoning_effort is not None
+            return error.type == "invalid_request_error" and named and not self._established
         return error.event_id.startswith("config_")
 
     def _report(self, error: AgentError) -> None:
@@ -266,7 +342,10 @@ class RealtimeProtocol:
 
     def _committed(self, event: server_events.Committed) -> None:
         self._arbiter.user_stopped(self._clock())
+        self._awaits_commit = False
         self._place_item(event.item_id, event.previous_item_id, "user")
+        if event.item_id:
+            self._memory.expect_words(event.item_id)
 
     def _item_added(self, event: server_events.ItemAdded) -> None:
         item = event.item
@@ -279,17 +358,29 @@ class RealtimeProtocol:
             self._tools.announce(item)
         self._arbiter.items_are_acknowledged(number)
         self._place_item(item.id, event.previous_item_id, item.role)
-        written = self._written.pop(number, "")
-        if written:
-            self._facts.append(UserMessageAddedEvent(text=written, item_id=item.id))
+        written = self._written.pop(number, None)
+        if written is not None:
+            self._memory.add_message(item.id, "user", written.text, written.image_url)
+            if written.text:
+                self._facts.append(UserMessageAddedEvent(text=written.text, item_id=item.id))
 
     def _place_item(self, item_id: str, previous_item_id: str | None, role: str | None) -> None:
         if not item_id or item_id in self._items:
             return
+        self._know_item(item_id)
+        self._memory.place(item_id, previous_item_id)
+        self._facts.append(ConversationItemAddedEvent(item_id=item_id, previous_item_id=previous_item_id, role=role))
+
+    def _know_item(self, item_id: str) -> None:
         self._items[item_id] = None
         if len(self._items) > REMEMBERED_ITEMS:
             self._items.popitem(last=False)
-        self._facts.append(ConversationItemAddedEvent(item_id=item_id, previous_item_id=previous_item_id, role=role))
+
+    def _new_item_id(self) -> str:
+        """Return the id of an item that we tell again; nobody needs to hear that the server has added it."""
+        item_id = self._outbox.new_id("told")
+        self._know_item(item_id)
+        return item_id
 
     def _user_transcript_delta(self, event: server_events.UserTranscriptDelta) -> None:
         self._facts.append(UserTranscriptChunkReceivedEvent(event.delta, item_id=event.item_id))
@@ -304,26 +395,43 @@ class RealtimeProtocol:
 
     def _response_created(self, event: server_events.ResponseCreated) -> None:
         response_id = event.response.id
-        before = self._arbiter.active
-        if before not in (None, response_id) and event.response.conversation_id is None:
-            # Beside the conversation, and not of our asking: another client may be attached to the session.
-            self._output.mute(response_id)
+        saying = (event.response.metadata or {}).get(client_events.SAY_KEY)
+        request_id = saying if isinstance(saying, str) else None
+        if request_id is None and not event.response.conversation_id:
+            request_id = self._arbiter.asked_for  # not every server gives metadata back
+        beside = request_id is not None or event.response.conversation_id is None
+        if beside and self._arbiter.active is not None and not self._arbiter.is_running(response_id):
+            self._begins_beside(response_id, request_id)
             return
-        beginning = self._arbiter.created(response_id)
+        lost = self._arbiter.answering
+        beginning = self._arbiter.created(response_id, request_id)
         if beginning is Beginning.REPEATED:
             return
-        if before is not None:  # its end never reached us
-            self._end_response(server_events.Response(id=before, status="incomplete"))
+        if lost is not None:  # its end never reached us
+            self._end_response(server_events.Response(id=lost, status="incomplete"))
         self._tools.finish_others(response_id)
         if beginning is Beginning.UNWANTED:
             self._output.mute(response_id)
-            self._outbox.put(client_events.response_cancel(self._outbox.new_id("cancel"), response_id))
-        else:
-            request_id = (event.response.metadata or {}).get(client_events.SAY_KEY)
-            if isinstance(request_id, str):
-                self._sayings.began(response_id, request_id)
-                self._output.is_beside_conversation(response_id)
-            self._facts.append(ResponseStartedEvent(response_id=response_id, request_id=request_id))
+            self._cancel(response_id)
+            return
+        if request_id is not None:
+            self._sayings.began(response_id, request_id)
+            self._output.is_beside_conversation(response_id)
+        self._facts.append(ResponseStartedEvent(response_id=response_id, request_id=request_id))
+
+    def _begins_beside(self, response_id: str, request_id: str | None) -> None:
+        """Let nobody hear a response beside the conversation that runs at the same time as another.
+
+        It is words of ours that crossed a response of the server's own, and wait again, or it belongs to
+        another client that is attached to the session.
+        """
+        self._output.mute(response_id)
+        self._arbiter.began_beside(response_id, request_id)
+        if request_id is not None:
+            self._cancel(response_id)
+
+    def _cancel(self, response_id: str | None) -> None:
+        self._outbox.put(client_events.response_cancel(self._outbox.new_id("cancel"), response_id))
 
     def _response_done(self, event: server_events.ResponseDone) -> None:
         response = event.response
@@ -337,9 +445,9 @@ class RealtimeProtocol:
         if not self._arbiter.done(response.id):
             return
         self._tools.finish_response(response.id, cancelled=response.status == "cancelled")
-        error = response.status_details.error if response.status_details else None
-        if error is not None or response.status == "failed":
-            self._report(refusals.response_failure(response.status, error))
+        failure = refusals.response_failure(response)
+        if failure is not None:
+            self._report(failure)
         self._sayings.ended(response.id, completed=response.status == "completed")
         self._output.finish(response)
 
@@ -359,17 +467,28 @@ class RealtimeProtocol:
     def _interrupted(self, event: AssistantInterruptedEvent) -> None:
         # The server cancels by itself when it hears the user; asking again would only earn an error.
         # It does not cancel what is said beside the conversation.
-        active = self._arbiter.active
-        if active is not None and active in self._sayings:
-            self._outbox.put(client_events.response_cancel(self._outbox.new_id("cancel"), active))
-        elif event.by_program and self._arbiter.line_in_use:
-            self._outbox.put(client_events.response_cancel(self._outbox.new_id("cancel")))
+        saying = self._arbiter.saying
+        if saying is not None:
+            self._cancel(saying)
+        if event.by_program and self._arbiter.line_in_use and (saying is None or self._arbiter.answering is not None):
+            self._cancel(None)
         for cut in event.cuts:
             self._sayings.was_cut(cut)
+            self._correct(cut.item_id)
             audio_end_ms = self._output.truncation_point(cut.item_id, cut.content_index, cut.played_ms)
             if audio_end_ms is not None:
                 event_id = self._outbox.new_id("truncate")
                 self._outbox.put(client_events.truncate(event_id, cut.item_id, cut.content_index, audio_end_ms))
+
+    def _correct(self, item_id: str) -> None:
+        """Replace an item of a session before this one by what was heard of it after all."""
+        correction = self._memory.correct(item_id, self._new_item_id)
+        if correction is None:
+            return
+        self._outbox.put(client_events.delete_item(self._outbox.new_id("delete"), correction.outdated_id))
+        if correction.item is not None:
+            event_id = self._outbox.new_id("retell")
+            self._outbox.put(client_events.retold_item(event_id, correction.item, correction.previous_item_id))
 
     def _speak_progress(self, command: SpeakProgressCommand) -> None:
         if self._arbiter.line_in_use or self._arbiter.waiting or self._arbiter.user_speaks:
@@ -378,15 +497,18 @@ class RealtimeProtocol:
         self._arbiter.request(ResponseRequest(Purpose.HOLDING, instructions=[command.phrase]))
 
     def _send_message(self, command: SendMessageCommand) -> None:
+        number = self._write_message(command)
+        if command.respond:
+            self._arbiter.request(ResponseRequest(Purpose.ANSWER, about=number))
+
+    def _write_message(self, command: SendMessageCommand) -> int:
         event_id = self._outbox.new_id("message")
         self._outbox.put(client_events.user_message(event_id, command.text, command.image_url))
         number = self._sent_items.add(event_id)
-        if command.text:
-            self._written[number] = command.text
-            if len(self._written) > REMEMBERED_ITEMS:
-                self._written.popitem(last=False)
-        if command.respond:
-            self._arbiter.request(ResponseRequest(Purpose.ANSWER, about=number))
+        self._written[number] = command
+        if len(self._written) > REMEMBERED_ITEMS:
+            self._written.popitem(last=False)
+        return number
 
     def _request_response(self, command: RequestResponseCommand) -> None:
         instructions = [command.instructions] if command.instructions else []
@@ -405,7 +527,7 @@ class RealtimeProtocol:
         if self._uncommitted_bytes < MINIMUM_TURN_BYTES:
             logger.info("The user's turn was not committed: it has less than 100 ms of audio")
             return
-        self._uncommitted_bytes = 0
+        self._uncommitted_bytes, self._awaits_commit = 0, True
         self._outbox.put(client_events.commit_audio(self._outbox.new_id("commit")))
         self._arbiter.request(ResponseRequest(Purpose.ANSWER))
 
@@ -413,18 +535,28 @@ class RealtimeProtocol:
         self._speed = command.speed
 
     def _update_instructions(self, command: UpdateInstructionsCommand) -> None:
-        self._instructions = command.instructions
         event_id = self._outbox.new_id("instructions")
+        self._change_settings(event_id, instructions=command.instructions)
         self._outbox.put(client_events.session_update(event_id, instructions=command.instructions))
 
     def _update_tool_choice(self, command: UpdateToolChoiceCommand) -> None:
         event_id = self._outbox.new_id("tools")
+        self._change_settings(event_id, tool_choice=command.tool_choice)
         self._outbox.put(client_events.session_update(event_id, tool_choice=command.tool_choice))
 
     def _update_tools(self, command: UpdateSessionToolsCommand) -> None:
         self._use_free_line()  # what was asked for before still sees the old tools
         event_id = self._outbox.new_id("tools")
-        self._outbox.put(client_events.session_update(event_id, tools=client_events.tool_schemas(command.tools)))
+        tools = client_events.tool_schemas(command.tools)
+        self._change_settings(event_id, tools=tools)
+        self._outbox.put(client_events.session_update(event_id, tools=tools))
+
+    def _change_settings(self, event_id: str, **settings: Any) -> None:
+        """Note what the session is to be from this event on, unless the server refuses it."""
+        self._replaced_settings[event_id] = {name: getattr(self._config, name) for name in settings}
+        if len(self._replaced_settings) > REMEMBERED_SETTINGS:
+            self._replaced_settings.popitem(last=False)
+        self._config = replace(self._config, **settings)
 
     # --- what had to wait ---
 
@@ -442,21 +574,23 @@ class RealtimeProtocol:
 
     def _send_speed(self, speed: float) -> None:
         event_id = self._outbox.new_id("speed")
+        self._change_settings(event_id, speech_speed=speed)
         self._outbox.put(client_events.speed_update(event_id, speed))
         self._speed, self._sent_speed = None, (event_id, speed)
 
     def _create_response(self, request: ResponseRequest, now: float) -> None:
         sentences = request.instructions
-        if request.purpose is not Purpose.ANSWER:
+        is_answer = request.purpose in (Purpose.ANSWER, Purpose.RESUMING)
+        if not is_answer:
             sentences = [_VERBATIM.format(" ".join(request.instructions))]
         # Instructions replace the session's for this response: keep persona and language.
-        texts = (self._instructions, "\n".join(sentences)) if sentences else ()
+        texts = (self._config.instructions, "\n".join(sentences)) if sentences else ()
         instructions = "\n\n".join(text for text in texts if text)
         event_id = self._outbox.new_id("create")
         if request.request_id is not None:
             frame = client_events.say(event_id, instructions, request.request_id)
         elif instructions:
-            tool_choice = "auto" if request.purpose is Purpose.ANSWER else "none"
+            tool_choice = "auto" if is_answer else "none"
             frame = client_events.response_create(event_id, instructions=instructions, tool_choice=tool_choice)
         else:
             frame = client_events.response_create(event_id)

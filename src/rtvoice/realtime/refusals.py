@@ -7,9 +7,9 @@ Codes, close codes and their meaning are those observed on the service; close re
 import re
 from typing import Final
 
-from rtvoice.errors import AuthenticationFailed, ConnectionFailed, ServerError, SessionError
+from rtvoice.errors import AuthenticationFailed, ConfigurationError, ConnectionFailed, ServerError, SessionError
 from rtvoice.events.facts import AgentError
-from rtvoice.realtime.server_events import Error
+from rtvoice.realtime.server_events import Error, Response, StatusDetails
 
 BENIGN: Final = frozenset(
     {
@@ -42,6 +42,8 @@ _HTTP_ADVICE: Final = {
     429: "Too many connections or requests: wait, or raise the rate limit of the account.",
 }
 
+_FINAL_HTTP_STATUS: Final = frozenset({400, 401, 403, 404})
+
 
 def is_benign(error: Error) -> bool:
     """Whether an error only says that a request was superfluous."""
@@ -67,6 +69,13 @@ def is_refusing_close(error: Error | None, close_code: int | None, reason: str) 
     return any(is_refusal(code) for code in codes) or (close_code is not None and 3000 <= close_code < 5000)
 
 
+def is_final(failure: Exception) -> bool:
+    """Whether an attempt to connect has failed in a way that another attempt cannot mend."""
+    if isinstance(failure, SessionError):
+        return failure.close_code in _FINAL_HTTP_STATUS
+    return isinstance(failure, ConfigurationError)
+
+
 def as_agent_error(error: Error) -> AgentError:
     """Return the error as users see it."""
     return AgentError(
@@ -78,11 +87,15 @@ def as_agent_error(error: Error) -> AgentError:
     )
 
 
-def response_failure(status: str, error: Error | None) -> AgentError:
-    """Return the error of a response that did not complete, as users see it."""
-    message = f"The response ended as {status}."
+def response_failure(response: Response) -> AgentError | None:
+    """Return the error of a response as users see it; ``None`` if it completed, was cancelled or is just long."""
+    details = response.status_details or StatusDetails()
+    error, reason = details.error, details.reason
+    if error is None and response.status != "failed" and reason != "content_filter":
+        return None
+    message = f"The response ended as {response.status}" + (f" ({reason})." if reason else ".")
     if error is None:
-        return AgentError(type="response_failed", message=message)
+        return AgentError(type="response_failed", message=message, code=reason)
     return AgentError(
         type=error.type or "response_failed", message=error.message or message, code=error.code, param=error.param
     )

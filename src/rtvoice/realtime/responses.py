@@ -26,6 +26,8 @@ SPEECH_SILENCE_S: Final = 300.0
 """How long the server may say nothing at all while the user speaks before we take the user's turn as over."""
 WAITING_PHRASES: Final = 16
 """Holding phrases that may wait; further ones are not taken."""
+WAITING_SAYINGS: Final = 100
+"""Words of the application's own that may wait; further ones are not taken."""
 WAITING_INSTRUCTIONS: Final = 32
 """Sentences that one request may collect while it waits; beyond it the oldest are dropped."""
 
@@ -39,6 +41,8 @@ class Purpose(Enum):
     """Let the model go on: after tool outputs, a message, an image."""
     SAYING = auto()
     """Words of the application's own, beside the conversation."""
+    RESUMING = auto()
+    """Take up the thread after a lost connection: worthless once the user speaks."""
 
 
 class Beginning(Enum):
@@ -72,6 +76,11 @@ class ResponseRequest:
     request_id: str | None = None
     group: str = ""
     call_ids: list[str] = field(default_factory=list)
+
+    @property
+    def is_fleeting(self) -> bool:
+        """Whether it is worthless once the user speaks."""
+        return self.purpose in (Purpose.HOLDING, Purpose.RESUMING)
 
     def merge(self, other: "ResponseRequest") -> None:
         """Take over what another request wants, without repeating a sentence."""
@@ -114,8 +123,10 @@ class ResponseArbiter:
     def __init__(self, *, server_responds: bool) -> None:
         self._server_responds = server_responds
         self._queue: deque[ResponseRequest] = deque()  # never two that merge
-        self._active: str | None = None
+        self._answering: str | None = None
+        self._saying: str | None = None
         self._past: deque[str] = deque(maxlen=16)
+        self._beside: deque[str] = deque(maxlen=16)  # responses of others, or given up, that may still run
         self._sent: _Sent | None = None  # not yet answered
         self._begun: _Sent | None = None  # the last one that seemed to be answered, in case its refusal comes late
         self._user_speaks = False
@@ -126,19 +137,43 @@ class ResponseArbiter:
         self._acknowledged = 0
 
     @property
+    def answering(self) -> str | None:
+        """The response that is running in the conversation, as far as we know."""
+        return self._answering
+
+    @property
+    def saying(self) -> str | None:
+        """The response that says words of ours beside the conversation; the server may answer at the same time."""
+        return self._saying
+
+    @property
     def active(self) -> str | None:
-        """The response that is running, as far as we know."""
-        return self._active
+        """The response that is running, as far as we know; if two are, the one in the conversation."""
+        return self._answering if self._answering is not None else self._saying
+
+    def is_running(self, response_id: str) -> bool:
+        """Whether this response is running, as far as we know."""
+        return response_id in (self._answering, self._saying)
 
     @property
     def line_in_use(self) -> bool:
         """Whether a response is running or asked for."""
-        return self._active is not None or self._sent is not None
+        return self.active is not None or self._sent is not None
+
+    @property
+    def asked_for(self) -> str | None:
+        """The name of the words that were asked for, if nothing has begun since."""
+        return self._sent.request.request_id if self._sent is not None else None
 
     @property
     def user_speaks(self) -> bool:
         """Whether the user is speaking."""
         return self._user_speaks
+
+    @property
+    def awaits_own_response(self) -> bool:
+        """Whether the server is about to answer the user by itself."""
+        return self._own_response_until is not None
 
     @property
     def waiting(self) -> int:
@@ -151,13 +186,16 @@ class ResponseArbiter:
         """Ask for a response; `take` gives it out when it may be sent, merged with all that it can serve.
 
         Returns:
-            Whether it was accepted; only holding phrases can be too many.
+            Whether it was accepted; phrases and sayings can be too many.
         """
         for waiting in self._queue:
             if waiting.merges_with(request):
                 waiting.merge(request)
                 return True
         if request.purpose is Purpose.HOLDING and len(self._queue) >= WAITING_PHRASES:
+            return False
+        if request.purpose is Purpose.SAYING and len(self._queue) >= WAITING_SAYINGS:
+            logger.warning("%d sayings wait for their turn: a further one is dropped", WAITING_SAYINGS)
             return False
         self._queue.append(request)
         return True
@@ -192,10 +230,10 @@ class ResponseArbiter:
         if self._user_speaks and now >= self._heard_at + SPEECH_SILENCE_S:
             logger.warning("The user has spoken for %.0f s without a word from the server; going on", SPEECH_SILENCE_S)
             self._user_speaks = False
-        if self._active is None or now < self._heard_at + RESPONSE_SILENCE_S:
+        if self.active is None or now < self._heard_at + RESPONSE_SILENCE_S:
             return None
         logger.warning("The server has not ended a response and fell silent for %.0f s; going on", RESPONSE_SILENCE_S)
-        return self._active
+        return self.active
 
     def deadline(self) -> float | None:
         """Return when `catch_up` should be called although nothing happens, ``None`` for never."""
@@ -204,7 +242,7 @@ class ResponseArbiter:
             times.append(self._sent.at + ANSWER_WAIT_S)
         if self._user_speaks:
             times.append(self._heard_at + SPEECH_SILENCE_S)
-        if self._active is not None:
+        if self.active is not None:
             times.append(self._heard_at + RESPONSE_SILENCE_S)
         return min((time for time in times if time is not None), default=None)
 
@@ -214,32 +252,47 @@ class ResponseArbiter:
         """Note that the server said something, whatever it was."""
         self._heard_at = now
 
-    def created(self, response_id: str) -> Beginning:
-        """Note that a response began in the conversation."""
-        if response_id == self._active or (response_id and response_id in self._past):
+    def created(self, response_id: str, request_id: str | None = None) -> Beginning:
+        """Note that a response began: in the conversation, or with a ``request_id`` beside it."""
+        if self.is_running(response_id) or (response_id and response_id in self._past):
             return Beginning.REPEATED
-        self._active = response_id
-        self._own_response_until = self._retry_at = None
-        if self._sent is None:
-            self._user_speaks = False  # the server only answers when the turn is over
-            self._queue = deque(request for request in self._queue if not self._is_covered(request))
+        if request_id is not None:
+            self._saying = response_id
+        else:
+            self._answering = response_id
+            self._own_response_until = self._retry_at = None
+        sent = self._sent
+        if sent is None or request_id not in (None, sent.request.request_id):  # not what we asked for last
+            if request_id is None:
+                self._user_speaks = False  # the server only answers when the turn is over
+                self._queue = deque(request for request in self._queue if not self._is_covered(request))
             return Beginning.WELCOME
-        sent, self._sent = self._sent, None
+        self._sent = None
         if not self._user_speaks:
             sent.covered = self._is_covered(sent.request)
             self._begun = sent
             return Beginning.WELCOME
-        if sent.request.purpose is not Purpose.HOLDING:
+        if not sent.request.is_fleeting:
             self._put_back(sent.request)
         return Beginning.UNWANTED
 
+    def began_beside(self, response_id: str, request_id: str | None) -> None:
+        """Note that a response began beside the conversation while another runs; if it is ours, it waits again."""
+        self._beside.append(response_id)
+        sent = self._sent or self._begun  # the other response may have been taken for this one
+        if sent is not None and request_id is not None and sent.request.request_id == request_id:
+            self._put_back(sent.request)
+            self._sent = self._begun = None
+
     def done(self, response_id: str) -> bool:
         """Note that a response is over; return ``False`` if that was known."""
-        if response_id == self._active:
-            self._active = None
+        if response_id == self._answering:
+            self._answering = None
+        elif response_id == self._saying:
+            self._saying = None
         elif response_id in self._past:
             return False
-        elif self._active is None:
+        elif self.active is None and response_id not in self._beside:
             self._sent = None  # it was ours, and its beginning never reached us
         self._past.append(response_id)
         self._retry_at = None
@@ -262,9 +315,9 @@ class ResponseArbiter:
             sent, self._begun = self._begun, None  # the response that began was the server's own
         else:
             return False
-        if not sent.covered and not (self._user_speaks and sent.request.purpose is Purpose.HOLDING):
+        if not sent.covered and not (self._user_speaks and sent.request.is_fleeting):
             self._put_back(sent.request)
-        if self._active is None:
+        if self._answering is None:
             self._retry_at = now + REFUSED_WAIT_S
         return True
 
@@ -286,13 +339,31 @@ class ResponseArbiter:
         """
         self._user_speaks = True
         self._own_response_until = None
-        return self._drop([request for request in self._queue if request.purpose is Purpose.HOLDING])
+        return self._drop([request for request in self._queue if request.is_fleeting])
 
     def user_stopped(self, now: float) -> None:
         """Note that the user's turn is over."""
         if self._user_speaks and self._server_responds:
             self._own_response_until = now + OWN_RESPONSE_WAIT_S
         self._user_speaks = False
+
+    def connection_lost(self, items_sent: int) -> list[str]:
+        """Note that the session is gone: nobody speaks, nothing runs, and what was asked for in vain waits again.
+
+        Args:
+            items_sent: The number of the last item of ours: the next session begins with all of them.
+
+        Returns:
+            The calls whose holding phrase is dropped for it.
+        """
+        if self._sent is not None and self._sent.request.purpose is not Purpose.HOLDING:
+            self._put_back(self._sent.request)
+        self._past += [response_id for response_id in (self._answering, self._saying) if response_id is not None]
+        self._answering = self._saying = self._sent = self._begun = None
+        self._user_speaks = False
+        self._own_response_until = self._retry_at = None
+        self._acknowledged = items_sent
+        return self._drop([request for request in self._queue if request.purpose is Purpose.HOLDING])
 
     def drop_holding(self, group: str) -> list[str]:
         """Drop the holding phrases of a response that was cancelled; return their calls."""
@@ -317,4 +388,4 @@ class ResponseArbiter:
         acknowledges items in the same stream. A server that acknowledges none is taken to have seen all.
         """
         seen = request.about <= self._acknowledged or not self._acknowledges_items
-        return seen and not request.instructions
+        return request.purpose is Purpose.RESUMING or (seen and not request.instructions)

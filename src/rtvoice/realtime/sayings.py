@@ -59,6 +59,11 @@ class Sayings:
         if saying is not None and completed and not saying.cut:
             self._tell(saying, saying.text)
 
+    def connection_lost(self) -> None:
+        """Note that the session is gone, and with it the items that could be corrected."""
+        self._sayings.clear()
+        self._responses.clear()
+
     def was_cut(self, cut: PlaybackCut) -> None:
         """Note how much of an item was heard: the model is told that, instead of all of it."""
         saying = self._sayings.get(self._responses.get(cut.item_id, ""))

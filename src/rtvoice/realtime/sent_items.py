@@ -49,9 +49,15 @@ class SentItems:
             self._open.popleft()
         return number
 
-    def refuse(self, event_id: str) -> None:
-        """Note that the server refused the event that was to add an item."""
+    def refuse(self, event_id: str) -> int:
+        """Note that the server refused the event that was to add an item; return its number, 0 if it is not known."""
         for item in self._open:
             if item.event_id == event_id:
                 self._open.remove(item)
-                return
+                return item.number
+        return 0
+
+    def forget(self) -> int:
+        """Note that the connection is gone, and no acknowledgement comes any more; return the last number."""
+        self._open.clear()
+        return self._count

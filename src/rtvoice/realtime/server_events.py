@@ -296,6 +296,3 @@ def parse(frame: str | bytes) -> ServerEvent | None:
             place = ".".join(str(part) for part in first["loc"]) or "frame"
             logger.debug("Skipped a server frame of %d bytes: %s: %s", len(frame), place, first["type"])
         return None
-    except UnicodeEncodeError:  # a str with half a surrogate pair, which no socket delivers
-        logger.debug("Skipped a server frame of %d characters that is not Unicode text", len(frame))
-        return None

@@ -77,7 +77,9 @@ class ToolDialogue:
     def speak_holding_phrase(self, command: SpeakHoldingPhraseCommand) -> None:
         """Ask for a phrase while a call is running; nobody needs it if the user speaks or has cut the call short."""
         call = self._calls.get(command.call_id)
-        if call is None or call.answered or self._arbiter.user_speaks or self._calls.was_cancelled(call.response_id):
+        if call is None or not call.reported or call.answered:
+            return
+        if self._arbiter.user_speaks or self._calls.was_cancelled(call.response_id):
             return
         call.awaits_phrase = self._arbiter.request(
             ResponseRequest(
@@ -103,8 +105,8 @@ class ToolDialogue:
     # --- to the server ---
 
     def _refuse(self, call: Call) -> None:
-        if self._calls.answer(call.call_id, f"Error: {call.problem}") is not None:
-            self._send_output(call)
+        self._calls.answer(call.call_id, f"Error: {call.problem}")
+        self._send_output(call)
 
     def _send_output(self, call: Call) -> None:
         event_id = self._outbox.new_id("output")

@@ -39,6 +39,8 @@ _RETIRED_MODELS = ("gpt-4o-realtime-preview", "gpt-4o-mini-realtime-preview")
 _OPEN_TIMEOUT_S = 5.0
 """Seconds that a client has for its HTTP request; the end of an emulator may wait so long for a mute one."""
 _MAX_FRAME_BYTES = 32 * 1024 * 1024
+_FAILED = 4500
+"""Close code of a session in which the emulator failed: one that no client takes for a reason to connect again."""
 _KEY_SUBPROTOCOL = "openai-insecure-api-key."
 
 
@@ -74,7 +76,7 @@ class RealtimeEmulator:
             cut = await server.received("conversation.item.truncate")
 
     The rules are those of the design page "OpenAI Realtime API: protocol facts", the wording of errors too. An error in
-    the emulator or in a script's function closes the connection with 1011 and is raised when the ``async with`` ends.
+    the emulator or in a script's function closes the connection with 4500 and is raised when the ``async with`` ends.
 
     Args:
         replies: What the assistant does, response by response: ``Reply`` objects or strings (any iterable, also
@@ -332,7 +334,7 @@ class RealtimeEmulator:
             await session.run()
         except Exception as error:  # noqa: BLE001 - raised when the emulator ends: the test must see it
             self._errors.append(_single(error))
-            await connection.close(1011, "the emulator or its script failed")
+            await connection.close(_FAILED, "the emulator or its script failed")
 
     def _new_session(self, connection: ServerConnection, link: Link) -> EmulatedSession:
         request = cast("Request", connection.request)  # the handshake is over, so there was a request
