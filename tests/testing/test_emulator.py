@@ -163,7 +163,7 @@ async def converse(dial: Any, server: RealtimeEmulator, *, sessions: int = 1, th
             async with dial(server) as client:
                 await client.send("response.create")
                 await client.until_closed()
-                assert client.closing == (1011, "the emulator or its script failed")
+                assert client.closing == (4500, "the emulator or its script failed")
         if then is not None:
             raise then
 
