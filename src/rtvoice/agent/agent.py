@@ -382,6 +382,7 @@ class RealtimeAgent(Generic[T]):
     def _make_parts(self) -> Parts:
         config = SessionConfig(
             model=self._model,
+            names_model=not isinstance(self._provider, AzureOpenAIProvider),
             instructions=self._instructions,
             voice=self._voice,
             speech_speed=self._speed,

@@ -33,6 +33,8 @@ class SessionConfig:
     """Everything that the full ``session.update`` says; the agent has validated it.
 
     Attributes:
+        model: The model of the session's URL.
+        names_model: Whether to repeat it; where the URL names a deployment, the server would take it for a change.
         turn_detection: ``None`` switches it off: turns are committed by hand.
         modalities: What the user asked for. The API takes one: ``["text", "audio"]`` is sent as audio,
             whose transcript brings the text.
@@ -40,6 +42,7 @@ class SessionConfig:
     """
 
     model: str
+    names_model: bool = True
     instructions: str = ""
     voice: str = "marin"
     speech_speed: float = 1.0
@@ -84,7 +87,7 @@ def full_session_update(event_id: str, config: SessionConfig) -> bytes:
     if config.noise_reduction is not None:
         audio_input["noise_reduction"] = {"type": str(config.noise_reduction)}
     fields: Fields = {
-        "model": config.model,
+        **({"model": config.model} if config.names_model else {}),
         "instructions": config.instructions,
         "output_modalities": ["audio"] if config.speaks else ["text"],
         "max_output_tokens": "inf",
