@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -445,6 +446,8 @@ class Conversation(RuleBasedStateMachine):
     )
     def command(self, command: Any) -> None:
         self.protocol.send(command)
+        if isinstance(command, UpdateSessionToolsCommand):
+            self.flush()  # a change of tools lets go what was asked for before; the writer fetches that at once
 
     @rule(data=st.data(), by_program=st.booleans())
     def interruption(self, data: st.DataObject, *, by_program: bool) -> None:
@@ -537,4 +540,5 @@ class Conversation(RuleBasedStateMachine):
 
 
 TestConversation = Conversation.TestCase
+TestConversation.pytestmark = [pytest.mark.timeout(600)]  # shrinking a failure takes a while
 TestConversation.settings = settings(deadline=None, max_examples=150, stateful_step_count=60, print_blob=True)
