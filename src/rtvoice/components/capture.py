@@ -91,6 +91,6 @@ class Capture:
 
     def _is_ahead(self, captured_s: float, started_at: float) -> bool:
         """Whether the device is faster than real time, and the network does not keep up with it."""
-        if self._stopping or self._bus.queued_ms(UserAudioCapturedEvent) <= _BACKLOG_MS:
+        if captured_s <= asyncio.get_running_loop().time() - started_at:
             return False
-        return captured_s > asyncio.get_running_loop().time() - started_at
+        return not self._stopping and self._bus.queued_ms(UserAudioCapturedEvent) > _BACKLOG_MS

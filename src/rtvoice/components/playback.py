@@ -104,6 +104,7 @@ class Playback:
         self._dropped: OrderedDict[str, None] = OrderedDict()  # responses that were interrupted
         self._handed_over_at = 0.0
         self._hint_works = False
+        self._counts = isinstance(device, SupportsPosition)
         self._start_attempted = False
         self._on_event: dict[type, Callable[[Any], None]] = {
             ResponseStartedEvent: self._response_started,
@@ -198,7 +199,7 @@ class Playback:
             return
         pcm = self._align(event)
         pieces = [pcm]
-        if len(pcm) > _LARGE_CHUNK and not isinstance(self._device, SupportsPosition):
+        if len(pcm) > _LARGE_CHUNK and not self._counts:
             pieces = [pcm[start : start + _PIECE] for start in range(0, len(pcm), _PIECE)]
         self._receive(event, samples_in(pcm))
         for piece in pieces:
@@ -238,7 +239,7 @@ class Playback:
         if end is None:
             return _POLL_S  # heard by our reckoning, but the device says that it still plays
         wait = max(0.001, self._clock.when(end) - now)
-        return wait if isinstance(self._device, SupportsPosition) else min(_POLL_S, wait)
+        return wait if self._counts else min(_POLL_S, wait)
 
     def _announce_ends(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -250,13 +251,13 @@ class Playback:
 
     def _is_late(self, now: float) -> bool:
         """Whether the device plays longer than the audio lasts, and may."""
-        if not self._hint_works or isinstance(self._device, SupportsPosition):
+        if not self._hint_works or self._counts:
             return False
         return self._device.is_playing and now < self._clock.ends_at() + _GRACE_S
 
     def _heard(self, now: float) -> int:
         """Return the samples heard by now, believing a device that says it has fallen silent."""
-        if isinstance(self._device, SupportsPosition):
+        if self._counts:
             return self._clock.heard(now)
         silent = not self._device.is_playing
         if silent and now - self._handed_over_at >= _SETTLE_S:

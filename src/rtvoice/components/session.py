@@ -69,6 +69,7 @@ _FIRST_EVENT_TIMEOUT_S: Final = 3.0
 _CLOSE_TIMEOUT_S: Final = 1.0
 _PING_INTERVAL_S: Final = 20.0
 _PING_TIMEOUT_S: Final = 60.0  # 20 s is too short when a host application blocks the loop
+_WRITE_LIMIT: Final = 32_768  # bytes that may wait for the network before a send does
 _SEND_TIMEOUT_S: Final = 20.0  # pings, too, wait behind what a dead network does not take
 _FAIR_SHARE: Final = 32  # frames read in a row before the others get their turn
 
@@ -192,6 +193,7 @@ class Session:
                 compression=None,  # base64 of sound does not compress
                 max_size=None,
                 max_queue=256,
+                write_limit=_WRITE_LIMIT,
                 open_timeout=_OPEN_TIMEOUT_S,
                 close_timeout=_CLOSE_TIMEOUT_S,
                 ping_interval=_PING_INTERVAL_S,
@@ -409,6 +411,9 @@ class Session:
             await self._send(socket, frame)
 
     async def _send(self, socket: ClientConnection, frame: bytes) -> None:
+        if socket.transport.get_write_buffer_size() + len(frame) < _WRITE_LIMIT:  # it will not wait
+            await socket.send(frame, text=True)
+            return
         try:
             async with asyncio.timeout(_SEND_TIMEOUT_S):
                 await socket.send(frame, text=True)
