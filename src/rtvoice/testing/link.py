@@ -42,6 +42,7 @@ class Link:
         self._may_read = asyncio.Event()
         self._may_write.set()
         self._may_read.set()
+        self._dropped = False
         self._sent_events = 0
         if faults.bytes_per_write is not None or faults.never_answer_close:
             transport = self._faulty_transport()
@@ -57,7 +58,8 @@ class Link:
         self._outbox.put_nowait(_Closing(code, reason))
 
     def drop(self) -> None:
-        """Cut the TCP connection at once, without a close frame."""
+        """Cut the TCP connection at once, without a close frame; what was not read by then never is."""
+        self._dropped = True
         self.connection.transport.abort()
 
     def stall(self, *, reading: bool = True, writing: bool = True) -> None:
@@ -116,7 +118,7 @@ class Link:
         try:
             while True:
                 frame = await self.connection.recv()
-                if not self._may_read.is_set() and not await self._resumed():
+                if self._dropped or not (self._may_read.is_set() or await self._resumed()):
                     return
                 handle(frame)
         except ConnectionClosed:
@@ -130,4 +132,4 @@ class Link:
             await asyncio.wait((resumed, closed), return_when=asyncio.FIRST_COMPLETED)
             resumed.cancel()
             closed.cancel()
-        return self._may_read.is_set()
+        return self._may_read.is_set() and not self._dropped
