@@ -14,11 +14,16 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+import hypothesis
 import pytest
 from pytest_asyncio import is_async_test
 
 from rtvoice import AgentListener, AgentResult, RealtimeAgent
 from rtvoice.testing import RealtimeEmulator, VirtualClockLoop, VirtualMicrophone, VirtualSpeaker
+
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):  # there a failure must be the change's own; at a desk every run looks somewhere new
+    hypothesis.settings.load_profile("ci")
 
 _PATIENCE_S = 2.0
 """How long something may take to end after the test: longer only makes a failing test slower."""
