@@ -6,16 +6,15 @@ because that import takes about a second and a conversation may be going on mean
 
 import asyncio
 import json
-import os
 import re
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values, find_dotenv
 from pydantic import BaseModel
 
+from rtvoice.environment import read_variable
 from rtvoice.errors import ChatCompletionError, MissingCredentialsError
 from rtvoice.llm.chat import ChatInvokeCompletion, ChatModel
 from rtvoice.llm.messages import Message
@@ -256,8 +255,8 @@ class ChatOpenAI(BaseOpenAICompatible):
 
     def _resolve(self) -> tuple[str, str]:
         """The key and the base URL. Read late: the environment may be completed after construction."""
-        base_url = self._base_url or _environment("OPENAI_BASE_URL") or "https://api.openai.com/v1"
-        api_key = self._api_key or _environment("OPENAI_API_KEY")
+        base_url = self._base_url or read_variable("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+        api_key = self._api_key or read_variable("OPENAI_API_KEY")
         if api_key:
             return api_key, base_url
         if (urlsplit(base_url).hostname or "").endswith("openai.com"):
@@ -354,12 +353,12 @@ class ChatAzureOpenAI(BaseOpenAICompatible):
 
     def _resolve(self) -> tuple[str, str | None]:
         """The endpoint, and the key unless there is a token provider. Read late, see ``ChatOpenAI``."""
-        endpoint = self._azure_endpoint or _environment("AZURE_OPENAI_ENDPOINT")
+        endpoint = self._azure_endpoint or read_variable("AZURE_OPENAI_ENDPOINT")
         if not endpoint:
             raise MissingCredentialsError(
                 f"No endpoint for {self.model}: set AZURE_OPENAI_ENDPOINT or pass ChatAzureOpenAI(azure_endpoint=...)"
             )
-        api_key = None if self._token_provider else self._api_key or _environment("AZURE_OPENAI_API_KEY")
+        api_key = None if self._token_provider else self._api_key or read_variable("AZURE_OPENAI_API_KEY")
         if not api_key and self._token_provider is None:
             raise MissingCredentialsError(
                 f"No API key for {self.model}: set AZURE_OPENAI_API_KEY, or pass ChatAzureOpenAI(api_key=...) "
@@ -403,8 +402,3 @@ def _response_format(output_format: object) -> dict[str, Any]:
     schema = pydantic_function_tool(output_format)["function"]["parameters"]
     name = re.sub(r"[^a-zA-Z0-9_-]", "_", output_format.__name__)[:64]
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}
-
-
-def _environment(name: str) -> str | None:
-    """Return a variable of the process, else of the nearest ``.env`` file, as the Realtime providers do."""
-    return os.environ.get(name) or dotenv_values(find_dotenv(usecwd=True)).get(name) or None

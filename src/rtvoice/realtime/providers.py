@@ -2,14 +2,12 @@
 
 import inspect
 import logging
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from dotenv import dotenv_values, find_dotenv
-
+from rtvoice.environment import read_variable
 from rtvoice.errors import ConfigurationError, MissingCredentialsError
 
 logger = logging.getLogger(__name__)
@@ -132,7 +130,7 @@ class AzureOpenAIProvider(RealtimeProvider):
     ) -> None:
         self._host = _azure_host(resource, azure_endpoint)
         deployment = _same("azure_deployment", azure_deployment, "deployment", deployment)
-        self._deployment = deployment or _environment("AZURE_OPENAI_DEPLOYMENT")
+        self._deployment = deployment or read_variable("AZURE_OPENAI_DEPLOYMENT")
         if not self._deployment:
             raise MissingCredentialsError(
                 "No Azure deployment: pass azure_deployment= or set the environment variable AZURE_OPENAI_DEPLOYMENT."
@@ -177,14 +175,9 @@ class AzureOpenAIProvider(RealtimeProvider):
         return f"{type(self).__name__}({_without_credentials(self._host)!r}, deployment={self._deployment!r})"
 
 
-def _environment(name: str) -> str | None:
-    """Return a variable of the process, else of the nearest ``.env`` file; neither is changed."""
-    return os.environ.get(name) or dotenv_values(find_dotenv(usecwd=True)).get(name) or None
-
-
 def _key(given: str | None, variable: str) -> str | None:
     """Return the key without the line end that a key read from a file tends to have."""
-    return (given or _environment(variable) or "").strip() or None
+    return (given or read_variable(variable) or "").strip() or None
 
 
 def _same(name: str, value: str | None, other_name: str, other: str | None) -> str | None:
@@ -201,7 +194,7 @@ def _azure_host(resource: str | None, endpoint: str | None) -> str:
         )
     host = by_endpoint or by_resource
     for variable in ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_RESOURCE"):
-        host = host or _azure_url(variable, _environment(variable))
+        host = host or _azure_url(variable, read_variable(variable))
     if host is None:
         raise MissingCredentialsError(
             "No Azure endpoint: pass azure_endpoint= or set the environment variable AZURE_OPENAI_ENDPOINT."
