@@ -129,6 +129,7 @@ ERRORS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no seconds": ({"inactivity_timeout_seconds": 0, "inactivity_timeout_enabled": True}, ValueError, "greater than 0"),
     "negative": ({"inactivity_timeout_seconds": -1, "inactivity_timeout_enabled": True}, ValueError, "greater than 0"),
     "seconds type": ({"inactivity_timeout_seconds": "5", "inactivity_timeout_enabled": True}, TypeError, "seconds"),
+    "recording folder": ({"recording_path": Path(__file__).parent}, ValueError, "folder"),
     "tool timeout": ({"tool_timeout_seconds": 0}, ValueError, "tool_timeout_seconds"),
 }
 

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import random
 import signal
 import struct
 import subprocess
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 
-from rtvoice.audio import recording
+from rtvoice.audio import recording, recording_file
 from rtvoice.audio.recording import RecordingWriter
 from rtvoice.audio.wav_writer import PcmWriter, WavWriter
 from rtvoice.testing.clock import run
@@ -212,11 +214,35 @@ def test_names_of_wav_files(tmp_path: Path, name: str, channels: int) -> None:
         assert file.getnchannels() == channels
 
 
+@pytest.mark.parametrize("suffix", [".flac", ".ogg"])
+def test_compressed_recordings(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"talk{suffix}"
+
+    async def conversation() -> None:
+        recorder = RecordingWriter(path)
+        await recorder.start(at=0.0)
+        recorder.place("user", 0.5, pcm(3_000, SECOND))
+        await recorder.close(at=2.0)
+
+    run(conversation())
+    samples, rate = soundfile.read(path, dtype="int16")
+    assert (rate, samples.shape) == (SECOND, (2 * SECOND, 2))
+    assert abs(samples[:, 0]).max() > 2_000 > 200 > abs(samples[:, 1]).max()
+    if suffix == ".flac":
+        assert runs(samples[:, 0].tolist()) == [(3_000, SECOND // 2, SECOND)]
+
+
+async def test_a_compressed_recording_without_soundfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(ImportError):
+        await RecordingWriter(tmp_path / "talk.flac").start()
+
+
 def test_container_and_layout_can_be_chosen(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
 
     async def conversation() -> None:
-        recorder = RecordingWriter(path, wav=True, stereo=False)
+        recorder = RecordingWriter(path, container="wav", stereo=False)
         await recorder.start(at=0.0)
         recorder.place("assistant", 0.0, pcm(3))
         await recorder.close(at=0.02)
@@ -282,7 +308,7 @@ class FullDisk(WavWriter):
 async def test_a_full_disk_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, told: bool
 ) -> None:
-    monkeypatch.setattr(recording, "WavWriter", FullDisk)
+    monkeypatch.setattr(recording_file, "WavWriter", FullDisk)
     errors: list[Exception] = []
     recorder = RecordingWriter(tmp_path / "talk.wav", on_error=errors.append if told else None)
     await recorder.start(at=0.0)
@@ -296,7 +322,7 @@ async def test_a_full_disk_is_told_once(
 
 
 async def test_a_full_disk_is_told_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "WavWriter", FullDisk)
+    monkeypatch.setattr(recording_file, "WavWriter", FullDisk)
     monkeypatch.setattr(recording, "TICK_S", 0.001)
     monkeypatch.setattr(recording, "HORIZON", 0)
     told: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
@@ -329,7 +355,7 @@ async def test_a_disk_that_hangs_does_not_hold_up_the_end(
         def write(self, data: bytes) -> None:
             hang()
 
-    monkeypatch.setattr(recording, "WavWriter", HangingDisk)
+    monkeypatch.setattr(recording_file, "WavWriter", HangingDisk)
     monkeypatch.setattr(recording, "CLOSE_TIMEOUT_S", 0.01)
     errors: list[Exception] = []
     recorder = RecordingWriter(tmp_path / "talk.wav", on_error=errors.append)
@@ -347,7 +373,7 @@ async def test_a_cancelled_start_leaves_nothing_open(tmp_path: Path, monkeypatch
             go_on.wait(10)
             super().__init__(path)
 
-    monkeypatch.setattr(recording, "PcmWriter", SlowDisk)
+    monkeypatch.setattr(recording_file, "PcmWriter", SlowDisk)
     recorder = RecordingWriter(tmp_path / "talk.pcm")
     async with asyncio.TaskGroup() as group:
         task = group.create_task(recorder.start())
@@ -373,18 +399,24 @@ def test_an_error_after_the_end_of_the_loop_is_harmless(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a POSIX matter")
-def test_a_killed_process_leaves_what_was_said(tmp_path: Path) -> None:
-    path = tmp_path / "talk.wav"
+@pytest.mark.parametrize(
+    ("suffix", "grown", "kept_s"),
+    [(".wav", 80 + 8 * SECOND * 4, 8), (".flac", 8 * SECOND * 2, 7.5), (".ogg", 60_000, 5)],
+)
+def test_a_killed_process_leaves_what_was_said(tmp_path: Path, suffix: str, grown: int, kept_s: float) -> None:
+    path = tmp_path / f"talk{suffix}"
     program = """
-import asyncio, sys
+import asyncio, random, sys
 from rtvoice.audio.recording import RecordingWriter
 
 async def main():
     loop = asyncio.get_running_loop()
     recorder = RecordingWriter(sys.argv[1])
-    await recorder.start(at=loop.time() - 10)
+    noise = random.Random(1)
+    begun = loop.time() - 10
+    await recorder.start(at=begun)
     for number in range(500):
-        recorder.place("user", loop.time() - 10 + number * 0.02, b"\\x01\\x02" * 480)
+        recorder.place("user", begun + number * 0.02, noise.randbytes(960))
     while True:
         await asyncio.sleep(0.1)
         print("alive", flush=True)
@@ -394,10 +426,17 @@ asyncio.run(main())
     with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         for _ in process.stdout:
-            if path.stat().st_size > 80 + 8 * SECOND * 4:
+            if path.stat().st_size > grown:
                 break
         process.send_signal(signal.SIGKILL)
-    user, assistant = tracks(path)
-    assert len(user) >= 8 * SECOND
-    assert runs(user)[0][:2] == (513, 0)
-    assert not any(assistant)
+    samples, rate = soundfile.read(path, dtype="int16")
+    assert (rate, samples.shape[1]) == (SECOND, 2)
+    assert len(samples) >= kept_s * SECOND
+    user, assistant = samples.T.tolist()
+    if suffix == ".ogg":  # not lossless
+        assert max(user[:SECOND]) > 10_000 > 300 > max(assistant)
+    else:
+        assert user[:BLOCK] == list(struct.unpack(f"<{BLOCK}h", random.Random(1).randbytes(960)))
+        assert not any(assistant)
+    if suffix == ".wav":
+        assert tracks(path)[0] == user

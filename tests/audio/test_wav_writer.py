@@ -1,10 +1,12 @@
 import os
 import stat
 import struct
+import sys
 import wave
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from rtvoice.audio import wav_writer
 from rtvoice.audio.wav_writer import PcmWriter, WavWriter
@@ -39,6 +41,24 @@ def test_it_is_readable_while_it_grows(tmp_path: Path) -> None:
     with wave.open(str(path)) as file:
         assert file.readframes(150) == bytes(200) + b"\1\1" * 50
     writer.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs files with holes")
+def test_more_than_four_gigabytes_can_be_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    with WavWriter(path, channels=2) as writer:
+        writer.write(b"\1\2\3\4" * 100)
+        hole = 4 * 2**30
+        writer._file.truncate(path.stat().st_size + hole)  # silence that takes no place on the disk
+        writer._data_bytes += hole
+        writer.checkpoint()
+        writer.write(b"\5\6\7\x08" * 100)
+    assert path.stat().st_blocks < 1000
+    with soundfile.SoundFile(path) as file:
+        assert (file.format, file.channels, file.frames) == ("RF64", 2, hole // 4 + 200)
+        assert file.read(101, dtype="int16").tobytes() == b"\1\2\3\4" * 100 + bytes(4)
+        file.seek(hole // 4 + 99)
+        assert file.read(dtype="int16").tobytes() == bytes(4) + b"\5\6\7\x08" * 100
 
 
 def test_beyond_four_gigabytes_it_becomes_rf64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

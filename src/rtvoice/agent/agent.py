@@ -17,6 +17,7 @@ from rtvoice.agent.parts import Parts
 from rtvoice.agent.result import AgentResult
 from rtvoice.agent.speech import say
 from rtvoice.audio import AudioInputDevice, AudioOutputDevice, MicrophoneInput, SpeakerOutput
+from rtvoice.audio.recording_file import check_recording_path
 from rtvoice.components.tool_runner import DEFAULT_TIMEOUT_S
 from rtvoice.conversation import ConversationHistory
 from rtvoice.errors import AgentStateError, ConfigurationError
@@ -116,8 +117,8 @@ class RealtimeAgent(Generic[T]):
         greeting: Said word for word as soon as the devices are open.
         inactivity_timeout_seconds: Stop when nobody has spoken for so long; needs the next one.
         inactivity_timeout_enabled: Switches the timeout on.
-        recording_path: Record the session: ``.wav`` stereo (left user, right assistant), any other
-            suffix raw mono PCM16 at 24 kHz.
+        recording_path: Record the session: ``.wav`` stereo (left user, right assistant), so too ``.flac`` and
+            ``.ogg`` (Opus) with the extra ``recording``; any other suffix raw mono PCM16 at 24 kHz.
         max_cost_usd: Budget of the conversation in US dollars; when it is used up, the assistant says
             goodbye and the agent stops. Needs known prices.
         prices: Prices that replace or extend `rtvoice.usage.DEFAULT_PRICES`.
@@ -189,6 +190,8 @@ class RealtimeAgent(Generic[T]):
             self._seed = checks.instance("conversation_seed", conversation_seed, ConversationSeed)
         self._inactivity_s = checks.inactivity(inactivity_timeout_seconds, enabled=inactivity_timeout_enabled)
         self._recording_path = Path(recording_path) if recording_path else None
+        if self._recording_path is not None:
+            check_recording_path(self._recording_path)
         self._input = checks.device(
             "audio_input",
             audio_input if audio_input is not None else MicrophoneInput(),

@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from rtvoice.audio.pcm import SAMPLE_RATE, SampleAligner
+from rtvoice.audio.recording_file import AudioWriter, Container, container_of, create
 from rtvoice.audio.recording_track import RecordingTrack
 from rtvoice.audio.resampling import interleave, mix
-from rtvoice.audio.wav_writer import PcmWriter, WavWriter
 
 logger = logging.getLogger(__name__)
 
 Track: TypeAlias = Literal["user", "assistant"]
-
-WAV_SUFFIXES = (".wav", ".wave")
 
 TICK_S = 0.5
 """Seconds between the event loop's ticks."""
@@ -52,10 +50,11 @@ class RecordingWriter:
     either ``place()`` or ``schedule()``. None of them waits. After an error they do nothing.
 
     Args:
-        path: The file. Names ending in ``.wav`` or ``.wave`` get a WAV file, stereo: the user on the left, the
-            assistant on the right. Others get raw PCM16, mono, both sides mixed with saturation. An old file is
-            replaced; parent folders are created.
-        wav: Overrides the container that the name means.
+        path: The file. Names ending in ``.wav`` or ``.wave`` get a WAV file, ``.flac`` and ``.ogg`` compressed
+            ones (with the package ``soundfile``), all stereo: the user on the left, the assistant on the right.
+            Others get raw PCM16, mono, both sides mixed with saturation. An old file is replaced; parent folders
+            are created.
+        container: Overrides the container that the name means.
         stereo: Overrides the layout that the name means.
         on_error: Called in the event loop, at most once, when writing fails after ``start()``; nothing more will be
             written then.
@@ -65,13 +64,13 @@ class RecordingWriter:
         self,
         path: str | Path,
         *,
-        wav: bool | None = None,
+        container: Container | None = None,
         stereo: bool | None = None,
         on_error: Callable[[Exception], None] | None = None,
     ) -> None:
         self._path = Path(path)
-        self._wav = self._path.suffix.lower() in WAV_SUFFIXES if wav is None else wav
-        self._stereo = self._wav if stereo is None else stereo
+        self._container = container if container is not None else container_of(self._path)
+        self._stereo = self._container != "pcm" if stereo is None else stereo
         self._on_error = on_error
         self._tracks: dict[Track, RecordingTrack] = {"user": RecordingTrack(), "assistant": RecordingTrack()}
         self._aligners: dict[Track, SampleAligner] = {"user": SampleAligner(), "assistant": SampleAligner()}
@@ -84,7 +83,7 @@ class RecordingWriter:
         self._news = False
 
         self._thread: threading.Thread | None = None
-        self._open_error: OSError | None = None
+        self._open_error: OSError | ImportError | None = None
         self._opened = threading.Event()
         self._error: Exception | None = None
         self._ticked_at = 0.0
@@ -105,6 +104,7 @@ class RecordingWriter:
 
         Raises:
             OSError: The file cannot be created.
+            ImportError: It needs the package ``soundfile``.
         """
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
@@ -218,8 +218,8 @@ class RecordingWriter:
     def _run(self) -> None:
         """Write until the end; the writer's thread."""
         try:
-            file = WavWriter(self._path, channels=2 if self._stereo else 1) if self._wav else PcmWriter(self._path)
-        except OSError as error:
+            file = create(self._path, self._container, channels=2 if self._stereo else 1)
+        except (OSError, ImportError) as error:
             self._open_error = error
             return
         finally:
@@ -230,7 +230,7 @@ class RecordingWriter:
         except Exception as error:  # noqa: BLE001 - told to the owner: a recording must not end unnoticed
             self._fail(error)
 
-    def _write_line(self, file: PcmWriter) -> None:
+    def _write_line(self, file: AudioWriter) -> None:
         written = 0
         while self._error is None:
             with self._changed:

@@ -179,7 +179,7 @@ class WavFileOutput(AudioOutputDevice):
         """
         if self._writer is not None:
             raise AudioDeviceError("this WAV file output is already started; call stop() before starting it again")
-        writer = RecordingWriter(self._path, wav=True, stereo=False)
+        writer = RecordingWriter(self._path, container="wav", stereo=False)
         try:
             await writer.start()
         except OSError as error:
