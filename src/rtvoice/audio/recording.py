@@ -11,7 +11,6 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -31,7 +30,7 @@ HORIZON = SAMPLE_RATE
 """Samples that the written line stays behind the present: what is late by less is placed exactly."""
 
 MEMORY_LIMIT = 64 * 2**20
-"""Bytes of audio that may be held: about 20 minutes of audio scheduled ahead, or of a disk that does not write."""
+"""Bytes of audio that may be held: about 20 minutes of audio scheduled ahead, and as much of a disk that does not write."""
 
 CLOSE_TIMEOUT_S = 10.0
 """Seconds to wait for the disk at the end."""
@@ -56,6 +55,8 @@ class RecordingWriter:
             are created.
         container: Overrides the container that the name means.
         stereo: Overrides the layout that the name means.
+        before_tick: Called in the event loop twice a second and at the end: the last opportunity to place what belongs
+            to the time before. Collecting audio until then is cheaper than placing it piece by piece as it comes.
         on_error: Called in the event loop, at most once, when writing fails after ``start()``; nothing more will be
             written then.
     """
@@ -66,16 +67,18 @@ class RecordingWriter:
         *,
         container: Container | None = None,
         stereo: bool | None = None,
+        before_tick: Callable[[], None] | None = None,
         on_error: Callable[[Exception], None] | None = None,
     ) -> None:
         self._path = Path(path)
         self._container = container if container is not None else container_of(self._path)
         self._stereo = self._container != "pcm" if stereo is None else stereo
+        self._before_tick = before_tick
         self._on_error = on_error
         self._tracks: dict[Track, RecordingTrack] = {"user": RecordingTrack(), "assistant": RecordingTrack()}
         self._aligners: dict[Track, SampleAligner] = {"user": SampleAligner(), "assistant": SampleAligner()}
         self._changed = threading.Condition()  # guards what follows, up to the empty line
-        self._inbox: list[Callable[[], None]] = []
+        self._inbox: list[tuple[Callable[[int, bytes], None], int, bytes]] = []
         self._inbox_bytes = 0
         self._present = 0  # sample
         self._end: int | None = None  # sample
@@ -145,7 +148,7 @@ class RecordingWriter:
         with self._changed:
             if self._accepting:
                 self._aligners["assistant"].reset()
-                self._inbox.append(partial(self._tracks["assistant"].cut, self._sample(at)))
+                self._inbox.append((self._cut_track, self._sample(at), b""))
 
     async def close(self, at: float | None = None) -> None:
         """End the line and complete the file; idempotent. A failure is told as any other (``on_error``, ``error``).
@@ -157,6 +160,8 @@ class RecordingWriter:
             self._tick_timer.cancel()
         if self._thread is None:
             return
+        if self._before_tick is not None:
+            self._before_tick()
         self._finish(max(0, self._sample(self._loop.time() if at is None else at)))
         await asyncio.to_thread(self._thread.join, CLOSE_TIMEOUT_S)
         if self._thread.is_alive():
@@ -168,18 +173,26 @@ class RecordingWriter:
             if not self._accepting:
                 return
             whole = self._aligners[track].take(pcm)
-            self._inbox.append(partial(add, self._sample(at), whole))
+            self._inbox.append((add, round((at - self._start) * SAMPLE_RATE), whole))
             self._inbox_bytes += len(whole)
-            held = self._inbox_bytes + sum(side.held for side in self._tracks.values())
-        if held > MEMORY_LIMIT:
-            reason = "more audio is waiting to be recorded than memory is kept for"
-            self._fail(OSError(errno.ENOBUFS, reason, str(self._path)))
+            too_much = self._inbox_bytes > MEMORY_LIMIT
+        if too_much:
+            self._fail(self._overflow())
+
+    def _cut_track(self, at: int, _: bytes) -> None:
+        self._tracks["assistant"].cut(at)
+
+    def _overflow(self) -> OSError:
+        reason = "more audio is waiting to be recorded than memory is kept for"
+        return OSError(errno.ENOBUFS, reason, str(self._path))
 
     def _tick(self) -> None:
         """Tell the writer what time it is, unless this tick is late: then wait for what else is late."""
         now = self._loop.time()
         punctual = now - self._ticked_at <= 2 * TICK_S
         self._ticked_at = now
+        if self._before_tick is not None:
+            self._before_tick()
         if punctual:
             with self._changed:
                 self._present = self._sample(now)
@@ -239,9 +252,11 @@ class RecordingWriter:
                 inbox, self._inbox = self._inbox, []
                 self._inbox_bytes = 0
                 present, end = self._present, self._end
-            for add in inbox:
-                add()
+            for add, at, pcm in inbox:
+                add(at, pcm)
             tracks = self._tracks.values()
+            if sum(track.held for track in tracks) > MEMORY_LIMIT:
+                raise self._overflow()
             for track in tracks:
                 track.settle(present if end is None else None)
             until = end if end is not None else min(track.ready(present - HORIZON) for track in tracks)

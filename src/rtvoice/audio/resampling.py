@@ -129,7 +129,11 @@ def mix(left: bytes, right: bytes) -> bytes:
 
 def interleave(left: bytes, right: bytes) -> bytes:
     """Return two PCM16 tracks of equal length as stereo."""
-    return _bytes(np.column_stack((np.frombuffer(left, "<i2"), np.frombuffer(right, "<i2"))))
+    first = np.frombuffer(left, "<i2")
+    both = np.empty((len(first), 2), "<i2")
+    both[:, 0] = first
+    both[:, 1] = np.frombuffer(right, "<i2")
+    return both.tobytes()
 
 
 def _bytes(values: npt.NDArray[np.generic]) -> bytes:

@@ -37,11 +37,12 @@ class Recorder:
     def __init__(self, bus: EventBus, path: Path, output: object) -> None:
         self._bus = bus
         self._path = path
-        self._writer = RecordingWriter(path, on_error=self._report)
+        self._writer = RecordingWriter(path, before_tick=self._collect, on_error=self._report)
         self._tap_source = output if isinstance(output, SupportsTap) else None
         self._remove_tap: Callable[[], None] | None = None
         self._inbox = bus.open_inbox(*self.hears, in_order=True)
         self._started = False
+        self._stopping = asyncio.Event()
         self._closed = asyncio.Event()
 
     @property
@@ -55,6 +56,7 @@ class Recorder:
             await self._writer.start()
         except OSError as error:
             self._inbox.close()
+            self._stopping.set()
             self._report(error)
             return
         self._started = True
@@ -64,27 +66,32 @@ class Recorder:
     async def stop(self) -> None:
         """Take no more audio, and wait until the file is complete."""
         self._inbox.close()
+        self._stopping.set()
         if self._started:
             await self._closed.wait()
 
     async def run(self) -> None:
         """Record until `stop`."""
         try:
-            async for event in self._inbox:
-                match event:
-                    case UserAudioCapturedEvent():
-                        self._writer.place("user", event.captured_at - len(event.pcm) / 48_000, event.pcm)
-                    case AssistantAudioPlayedEvent():
-                        if self._tap_source is None:
-                            self._writer.schedule(event.starts_at, event.pcm)
-                    case AssistantInterruptedEvent():  # pragma: no branch - the last of all that it hears
-                        if self._tap_source is None and event.cut_at is not None:
-                            self._writer.cut(event.cut_at)
+            await self._stopping.wait()
         finally:
             if self._remove_tap is not None:
                 self._remove_tap()
             await self._writer.close()
             self._closed.set()
+
+    def _collect(self) -> None:
+        """Record what has been said since the last time: twice a second, not for each of 50 blocks."""
+        for event in self._inbox.take_all():
+            match event:
+                case UserAudioCapturedEvent():
+                    self._writer.place("user", event.captured_at - len(event.pcm) / 48_000, event.pcm)
+                case AssistantAudioPlayedEvent():
+                    if self._tap_source is None:
+                        self._writer.schedule(event.starts_at, event.pcm)
+                case AssistantInterruptedEvent():  # pragma: no branch - the last of all that it hears
+                    if self._tap_source is None and event.cut_at is not None:
+                        self._writer.cut(event.cut_at)
 
     def _rendered(self, pcm: bytes, at: float) -> None:
         self._writer.place("assistant", at, pcm)
