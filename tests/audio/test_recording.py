@@ -348,6 +348,22 @@ async def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "more audio is waiting" in str(error)
 
 
+async def test_what_is_scheduled_ahead_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "MEMORY_LIMIT", 10_000)
+    monkeypatch.setattr(recording, "TICK_S", 0.001)
+    recorder = RecordingWriter(tmp_path / "talk.wav")
+    await recorder.start()
+    recorder.schedule(asyncio.get_running_loop().time() + 100, pcm(1, 4_000))
+    while recorder._inbox:  # until the writer has it
+        await asyncio.sleep(0.001)
+    assert recorder.error is None
+    recorder.schedule(0.0, pcm(1, 4_000))
+    assert recorder._thread is not None
+    await asyncio.to_thread(recorder._thread.join)
+    await recorder.close()
+    assert "more audio is waiting" in str(recorder.error)
+
+
 async def test_a_disk_that_hangs_does_not_hold_up_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hang: Any
 ) -> None:

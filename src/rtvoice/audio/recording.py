@@ -30,7 +30,7 @@ HORIZON = SAMPLE_RATE
 """Samples that the written line stays behind the present: what is late by less is placed exactly."""
 
 MEMORY_LIMIT = 64 * 2**20
-"""Bytes of audio that may be held: about 20 minutes of audio scheduled ahead, and as much of a disk that does not write."""
+"""Bytes of audio that may be held: about 20 minutes scheduled ahead, and as much for a disk that does not write."""
 
 CLOSE_TIMEOUT_S = 10.0
 """Seconds to wait for the disk at the end."""
