@@ -4,12 +4,15 @@ pytest examples/testing_an_agent.py
 python examples/testing_an_agent.py    the same
 """
 
+import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from rtvoice import RealtimeAgent, Tools
 from rtvoice.testing import Rehearsal, Reply, ToolCall
-from rtvoice.testing.clock import run
 
 tools = Tools()
 
@@ -28,12 +31,10 @@ def make_agent(**devices: Any) -> RealtimeAgent[None]:
     return RealtimeAgent(instructions="Help in the kitchen.", tools=tools, **devices)
 
 
-def test_weather_then_a_timer() -> None:
-    run(weather_then_a_timer())  # eight seconds of conversation, on a clock that jumps, in a tenth of a second
-
-
-async def weather_then_a_timer() -> None:
-    stage = Rehearsal(
+# "voice": a clock that jumps; these eight seconds of conversation take a tenth of a second
+@pytest.mark.voice
+async def test_weather_then_a_timer(rehearse: Callable[..., Rehearsal]) -> None:
+    stage = rehearse(
         [
             Reply(calls=[ToolCall("get_weather", {"city": "Berlin"})]),
             Reply("It is 18 degrees in Berlin, and partly cloudy. Shall I tell you about tomorrow?"),
@@ -53,6 +54,4 @@ async def weather_then_a_timer() -> None:
 
 
 if __name__ == "__main__":
-    import pytest
-
-    sys.exit(pytest.main([__file__, "-q"]))
+    sys.exit(subprocess.call([sys.executable, "-m", "pytest", "-q", __file__]))  # noqa: S603 - itself

@@ -12,6 +12,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 SHOWS = {
     "approval.py": "tool       transfer -> Error: transfer was not approved",
     "azure.py": "wss://your-resource.openai.azure.com/openai/v1/realtime?model=gpt-realtime",
+    "connection.py": "display    Here again: the model knows 2 items, 0 are lost.",
     "context_injection.py": "Alice has ['Moby Dick'] in the basket",
     "custom_devices.py": " dB ####",
     "events.py": "event      of 3467 ms of speech the user heard 1100 ms",
@@ -22,6 +23,7 @@ SHOWS = {
     "pydantic_tools.py": '"toppings": ["olives", "double cheese"]',
     "recording.py": "recorded in recording.wav\nuser: Count to twenty.",
     "seeds.py": "user       What is my name?\nassistant  Alice.",
+    "talking.py": "assistant  Here is the news. It rains.",
     "testing_an_agent.py": "1 passed",
     "text_output.py": "The capital of Norway is Oslo.",
     "tools.py": "tool       to_fahrenheit -> 64.4",

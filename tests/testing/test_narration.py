@@ -7,9 +7,12 @@ import pytest
 from rtvoice.events import (
     AgentError,
     AgentErrorEvent,
+    AgentReconnectedEvent,
+    AgentReconnectingEvent,
     AssistantInterruptedEvent,
     AssistantTranscriptCompletedEvent,
     EventBus,
+    RestoredConversation,
     ToolCallFinishedEvent,
     ToolCallRequestedEvent,
     UserTranscriptCompletedEvent,
@@ -24,6 +27,8 @@ STORY = (
     AssistantInterruptedEvent("item_2", 1240),
     AssistantInterruptedEvent(),
     AgentErrorEvent(AgentError("audio_error", "No sound.")),
+    AgentReconnectingEvent(attempt=1, reason="The socket broke."),
+    AgentReconnectedEvent(restored=RestoredConversation(items=2, lost_user_turns=0)),
 )
 
 
@@ -42,6 +47,8 @@ async def test_every_line(user_too: bool) -> None:
         "assistant  ... interrupted after 1.2 s",
         "assistant  ... interrupted after 0.0 s",
         "error      [audio_error] No sound.",
+        "network    reconnecting: The socket broke.",
+        "network    the connection is restored",
         "user       Bye.",
     ]
 
@@ -55,4 +62,12 @@ async def test_published_events_come_in_order() -> None:
         for event in STORY:
             bus.publish(event)
         await bus.detach(1)
-    assert [line.split()[0] for line in told] == ["user", "tool", "tool", *["assistant"] * 3, "error"]
+    assert [line.split()[0] for line in told] == [
+        "user",
+        "tool",
+        "tool",
+        *["assistant"] * 3,
+        "error",
+        "network",
+        "network",
+    ]

@@ -292,3 +292,22 @@ class TestTheEnd:
         async with running(Rehearsal()) as user:
             with pytest.raises(AssertionError, match="the agent did not end the conversation: nothing has happened"):
                 await user.waits_for_the_end(patience=1)
+
+
+class TestLosesTheConnection:
+    async def test_it_returns_when_it_is_restored(self) -> None:
+        rehearsal = Rehearsal(["Yes.", "To get to the other side."])
+        async with running(rehearsal) as user:
+            await user.says("Do you know the one about the chicken?")
+            await user.hears("Yes")
+            await user.loses_the_connection()
+            await user.says("Tell me!")
+            await user.hears("other side")
+        assert len(rehearsal.server.sessions) == 2
+        assert "network    reconnecting, attempt 1" in rehearsal.transcript()
+        assert "network    the connection is restored" in rehearsal.transcript()
+
+    async def test_it_complains_when_it_is_not(self) -> None:
+        with pytest.raises(AssertionError, match="has not restored the connection: the conversation is over"):
+            async with running(Rehearsal(), reconnect=None) as user:
+                await user.loses_the_connection()

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from rtvoice.events import (
     AgentErrorEvent,
+    AgentReconnectedEvent,
+    AgentReconnectingEvent,
     AssistantInterruptedEvent,
     AssistantTranscriptCompletedEvent,
     EventBus,
@@ -32,6 +34,8 @@ class Narration:
         bus.subscribe(ToolCallRequestedEvent, self._tool_called)
         bus.subscribe(ToolCallFinishedEvent, lambda event: self.line("tool", f"{event.name} -> {event.output}"))
         bus.subscribe(AgentErrorEvent, lambda event: self.line("error", str(event.error)))
+        bus.subscribe(AgentReconnectingEvent, lambda event: self.line("network", f"reconnecting: {event.reason}"))
+        bus.subscribe(AgentReconnectedEvent, lambda _: self.line("network", "the connection is restored"))
 
     def line(self, who: str, what: str) -> None:
         """Tell a line."""

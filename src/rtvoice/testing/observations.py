@@ -8,6 +8,8 @@ from typing import Any, Final, TypeVar
 from rtvoice.events import (
     AgentError,
     AgentErrorEvent,
+    AgentReconnectedEvent,
+    AgentReconnectingEvent,
     AgentSessionConnectedEvent,
     AssistantInterruptedEvent,
     AssistantStartedRespondingEvent,
@@ -119,10 +121,13 @@ class Observations:
         ToolCallRequestedEvent,
         ToolCallFinishedEvent,
         AgentErrorEvent,
+        AgentReconnectingEvent,
+        AgentReconnectedEvent,
     )
 
     def __init__(self, bus: EventBus, speaker: VirtualSpeaker) -> None:
         self.connected = False
+        self.reconnections = 0
         self.over = False
         self.user_is_speaking = False
         self.user_turns = 0
@@ -241,10 +246,16 @@ class Observations:
             case ToolCallFinishedEvent():
                 call = self._calls[event.call_id]
                 call.output, call.success = event.output, event.success
-            case AgentErrorEvent():  # pragma: no branch - nothing else is heard
+            case AgentErrorEvent():
                 error = event.error
                 self.errors.append(error)
                 self._write("error", lambda: str(error))
+            case AgentReconnectingEvent():
+                line = f"reconnecting, attempt {event.attempt}: {event.reason}"
+                self._write("network", lambda: line)
+            case AgentReconnectedEvent():  # pragma: no branch - nothing else is heard
+                self.reconnections += 1
+                self._write("network", lambda: "the connection is restored")
 
     def _answer_starts(self, response_id: str) -> None:
         latency_ms = None

@@ -136,6 +136,7 @@ class Rehearsal:
             speaker=self.speaker,
             words=self._words,
             observations=seen,
+            drop=lambda: self.server.current.drop(),
             narration=narration,
             patience=self._patience,
         )
@@ -181,6 +182,11 @@ class Rehearsal:
         if self._result is None:
             raise RuntimeError("there is no result before the conversation is over")
         return self._result
+
+    @property
+    def begun(self) -> bool:
+        """Whether the conversation has begun."""
+        return self._observations is not None
 
     @property
     def answers(self) -> list[Answer]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ class ScriptedUser:
         speaker: The loudspeaker that the user hears.
         words: Where to put down what is being said; the server takes it as the transcript.
         observations: What has happened so far.
+        drop: Drops the connection.
         narration: Where to tell what the user says; ``None`` for nowhere.
         patience: Seconds that the user waits while nothing happens, unless a call says otherwise.
     """
@@ -39,6 +41,7 @@ class ScriptedUser:
         speaker: VirtualSpeaker,
         words: deque[str],
         observations: Observations,
+        drop: Callable[[], None],
         narration: Narration | None = None,
         patience: float = PATIENCE_S,
     ) -> None:
@@ -46,6 +49,7 @@ class ScriptedUser:
         self._speaker = speaker
         self._words = words
         self._seen = observations
+        self._drop = drop
         self._narration = narration
         self._patience = patience
         self._listened_to = 0
@@ -162,6 +166,23 @@ class ScriptedUser:
     async def stays_silent(self, seconds: float) -> None:
         """Say nothing for so long, or until the conversation is over."""
         await self._seen.pass_time(_now() + seconds)
+
+    async def loses_the_connection(self, *, patience: float | None = None) -> None:
+        """Have the agent's connection dropped, and wait until it has restored it.
+
+        Args:
+            patience: Seconds to wait while nothing happens.
+
+        Raises:
+            AssertionError: It did not.
+        """
+        before = self._seen.reconnections
+        self._drop()
+        await self._seen.wait_for(
+            lambda: self._seen.reconnections > before or None,
+            patience=self._patience if patience is None else patience,
+            missing=lambda: "the agent has not restored the connection",
+        )
 
     async def waits_for_the_end(self, *, patience: float | None = None) -> None:
         """Wait until the agent ends the conversation.

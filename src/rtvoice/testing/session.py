@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from rtvoice.testing.arbiter import ResponseArbiter
 from rtvoice.testing.audio_formats import AudioFormat
@@ -37,6 +37,7 @@ class EmulatedSession:
         conversation: The items, in order, with their audio.
         received: Client events, in order, audio shortened.
         sent: Events that went out, in order, audio shortened.
+        exchanged: Both in one order: ``("received", event)`` and ``("sent", event)``.
         path: Path and query of the request.
         headers: HTTP headers of the request, names in lower case.
         user_audio: All audio the client has written, in the session's input format.
@@ -73,6 +74,7 @@ class EmulatedSession:
         self._announced_ids: set[str] = set()
         self.received: list[JsonObject] = []
         self.sent: list[JsonObject] = []
+        self.exchanged: list[tuple[Literal["received", "sent"], JsonObject]] = []
         self.user_audio = bytearray()
         self.closed = False
         self.close_code: int | None = None
@@ -278,6 +280,7 @@ class EmulatedSession:
 
     def _note_sent(self, event: JsonObject) -> None:
         self.sent.append(event)
+        self.exchanged.append(("sent", event))
         self._setup.on_sent(event)
 
     # --- what comes in ------------------------------------------------------------------------------------------
@@ -288,6 +291,7 @@ class EmulatedSession:
             event = parse_event(frame)
             event_id = event.get("event_id")
             self.received.append(brief(event))
+            self.exchanged.append(("received", self.received[-1]))
             self._setup.on_received(self.received[-1])
             check_event(event)
             self._handlers[event["type"]](event)
