@@ -49,7 +49,12 @@ class SpeechDetector:
 
     Raises:
         ValueError: The threshold is outside 0 to 1.
+
+    Attributes:
+        frame_ms: Length of a frame, in milliseconds.
     """
+
+    frame_ms = FRAME_MS
 
     def __init__(self, threshold: float = 0.5) -> None:
         if not 0 <= threshold <= 1:
