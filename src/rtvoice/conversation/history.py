@@ -85,6 +85,7 @@ class ConversationHistory:
         self._turns: dict[str, ConversationTurn] = {}
         self._parts: dict[str, dict[int, str]] = {}
         self._cuts: dict[str, tuple[int, Callable[[str], str]]] = {}
+        self._removed: set[str] = set()
         if event_bus is not None:
             event_bus.subscribe(UserTranscriptCompletedEvent, self._user_transcript)
             event_bus.subscribe(AssistantTranscriptCompletedEvent, self._assistant_transcript)
@@ -125,7 +126,7 @@ class ConversationHistory:
 
     def add(self, role: Literal["user", "assistant"], transcript: str, item_id: str, content_index: int = 0) -> None:
         """Set the words of one content part of an item. Silence is no turn."""
-        if not transcript.strip():
+        if not transcript.strip() or item_id in self._removed:
             return
         self.place(item_id)
         parts = self._parts.setdefault(item_id, {})
@@ -146,6 +147,11 @@ class ConversationHistory:
         """
         self._cuts[item_id] = (played_ms, heard_of)
         self._mark(item_id)
+
+    def remove(self, item_id: str) -> None:
+        """Take a turn out: nobody has said it, whatever is still written down of it."""
+        self._removed.add(item_id)
+        self._turns.pop(item_id, None)
 
     def _mark(self, item_id: str) -> None:
         turn = self._turns.get(item_id)
