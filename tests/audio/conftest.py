@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from rtvoice.audio import device_list
+
 
 class PortAudioError(Exception):
     """As sounddevice's: message, then PaErrorCode."""
@@ -32,6 +34,7 @@ class FakeStream:
         self.channels = settings["channels"]
         self.latency = module.latency
         self.calls: list[str] = []
+        self.closed = False
         module.streams.append(self)
 
     @property
@@ -47,6 +50,7 @@ class FakeStream:
         self.settings["finished_callback"]()
 
     def close(self) -> None:
+        self.closed = True
         self.calls.append("close")
         self.module.on_close()
 
@@ -85,6 +89,7 @@ class FakeSoundDevice:
     """PortAudio's clock less the event loop's: nobody may mix them up."""
 
     def __init__(self) -> None:
+        self._StreamBase = type("FakeStreamOfThisTest", (FakeStream,), {})
         self.loop: asyncio.AbstractEventLoop
         self.latency = 0.04
         self.streams: list[FakeStream] = []
@@ -92,6 +97,8 @@ class FakeSoundDevice:
         self.refuse: Callable[[dict[str, Any]], Exception | None] = lambda settings: None
         self.on_start: Callable[[], None] = lambda: None
         self.on_close: Callable[[], None] = lambda: None
+        self.on_initialize: Callable[[], None] = lambda: None
+        self.initialized = 0
         self.default = SimpleNamespace(hostapi=0)
         self.default_index = 0
         self.hosts = ["ALSA", "Windows WASAPI"]
@@ -126,13 +133,20 @@ class FakeSoundDevice:
         return {"name": self.hosts[index]}
 
     def RawInputStream(self, **settings: Any) -> FakeStream:
-        return FakeStream(self, "input", **settings)
+        return self._StreamBase(self, "input", **settings)
 
     def RawOutputStream(self, **settings: Any) -> FakeStream:
-        return FakeStream(self, "output", **settings)
+        return self._StreamBase(self, "output", **settings)
 
     def WasapiSettings(self, **settings: Any) -> dict[str, Any]:
         return settings
+
+    def _terminate(self) -> None:
+        assert all(stream.closed for stream in self.streams), "this ends open streams"
+
+    def _initialize(self) -> None:
+        self.initialized += 1
+        self.on_initialize()
 
     @property
     def stream(self) -> FakeStream:
@@ -145,6 +159,7 @@ async def sounddevice(monkeypatch: pytest.MonkeyPatch) -> FakeSoundDevice:
     fake = FakeSoundDevice()
     fake.loop = asyncio.get_running_loop()
     monkeypatch.setitem(sys.modules, "sounddevice", fake)
+    monkeypatch.setattr(device_list, "_streams", {})
     return fake
 
 

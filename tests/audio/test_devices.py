@@ -23,7 +23,10 @@ def test_every_member_is_abstract(base: type, members: tuple[str, ...]) -> None:
         ("SupportsPosition", ["position"]),
         ("SupportsFinishResponse", ["finish_response"]),
         ("SupportsPause", ["pause", "resume"]),
+        ("SupportsDrain", ["drain"]),
         ("SupportsTap", ["add_tap"]),
+        ("SupportsReopen", ["reopen"]),
+        ("ReportsLoss", ["when_lost"]),
         ("ReportsStats", ["stats"]),
     ],
 )

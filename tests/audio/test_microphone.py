@@ -269,3 +269,44 @@ async def test_a_callback_after_the_end_of_the_loop(sounddevice: Any) -> None:
 def test_stats_before_start() -> None:
     stats = MicrophoneInput().stats()
     assert (stats.device, stats.overflows, stats.dropped_ms) == ("", 0, 0)
+
+
+async def test_it_is_opened_again_and_goes_on_counting(sounddevice: Any) -> None:
+    microphone = MicrophoneInput(device="USB Mic")
+    await microphone.start()
+    sounddevice.stream.deliver(bytes(960), overflow=True)
+    chunks = microphone.stream_chunks()
+    assert await anext(chunks) == bytes(960)
+    sounddevice.stream.die()
+    with pytest.raises(AudioDeviceError, match="ended by itself"):
+        await anext(chunks)
+    await microphone.reopen()
+    assert microphone.is_active
+    assert microphone.stats().device == "USB Microphone"
+    sounddevice.stream.deliver(bytes(960), overflow=True)
+    assert await anext(microphone.stream_chunks()) == bytes(960)
+    assert microphone.stats().overflows == 2
+    await microphone.stop()
+    await microphone.start()
+    assert microphone.stats().overflows == 0
+    await microphone.stop()
+
+
+async def test_another_microphone_takes_its_place(sounddevice: Any) -> None:
+    microphone = MicrophoneInput(device="USB Mic")
+    await microphone.start()
+    sounddevice.on_initialize = lambda: sounddevice.devices.__delitem__(slice(1, None))
+    sounddevice.stream.die()
+    sounddevice.refuse = lambda settings: (
+        sounddevice.PortAudioError("unplugged", -9999) if settings["device"] == 1 else None
+    )
+    await microphone.reopen()
+    assert microphone.stats().device == "Built-in Audio"
+    await microphone.stop()
+
+
+async def test_reopening_what_was_never_opened(sounddevice: Any) -> None:
+    microphone = MicrophoneInput()
+    await microphone.reopen()
+    assert microphone.is_active
+    await microphone.stop()

@@ -367,3 +367,25 @@ def test_ledger_against_a_list_of_samples(steps: list[tuple[str, ItemKey, int]])
             assert item.heard_ms == owners[:total].count(item.key) // 24
             assert item.heard_ms <= item.received_ms
             assert item.complete == (item.key in complete)
+
+
+def test_the_model_stands_still_with_its_device() -> None:
+    clock = PlaybackClock()
+    clock.resume(9.0)
+    clock.accept(24_000, 10.0)
+    clock.pause(10.4)
+    assert clock.heard(12.0) == 9_600
+    clock.resume(12.4)
+    assert clock.heard(12.4) == 9_600
+    assert clock.ends_at() == pytest.approx(13.0)
+    assert clock.heard(13.0) == 24_000
+
+
+def test_a_model_that_is_cleared_while_it_stands_still() -> None:
+    clock = PlaybackClock()
+    clock.accept(24_000, 10.0)
+    clock.pause(10.5)
+    assert clock.clear(12.0) == 12_000
+    clock.resume(12.0)
+    clock.accept(2_400, 13.0)
+    assert clock.ends_at() == pytest.approx(13.1)

@@ -8,6 +8,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from rtvoice.audio.loopback import measure_loopback
 from rtvoice.audio.microphone import MicrophoneInput
 from rtvoice.audio.portaudio import load_sounddevice
 from rtvoice.audio.speaker import SpeakerOutput
@@ -238,16 +240,138 @@ async def main():
 
 asyncio.run(main())
 """
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PULSE_", "ALSA_", "VIRTUAL_AUDIO"))
-    } | {"VIRTUAL_AUDIO_DIR": str(tmp_path)}
-    result = subprocess.run(
-        [VIRTUAL_AUDIO, "run", sys.executable, "-c", program, VIRTUAL_AUDIO],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    result = in_a_process_of_its_own(program, tmp_path)
     assert "microphone: the input device 'va_mic'" in result.stdout, result.stderr
     assert "speaker: the output device 'va_speaker'" in result.stdout
+
+
+def in_a_process_of_its_own(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program with a sound server that it may end; it gets the path of virtual-audio."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PULSE_", "ALSA_", "VIRTUAL_AUDIO"))
+    } | {"VIRTUAL_AUDIO_DIR": str(folder)}
+    try:
+        return subprocess.run(
+            [VIRTUAL_AUDIO, "run", sys.executable, "-c", program, VIRTUAL_AUDIO],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+    finally:
+        subprocess.run([VIRTUAL_AUDIO, "stop"], env=environment, stdout=subprocess.DEVNULL, check=True)
+
+
+@pytest.mark.parametrize(("source", "sink"), [("", ""), ("device='va_mic'", "device='va_speaker'")])
+def test_a_conversation_survives_a_restart_of_the_sound_server(source: str, sink: str, tmp_path: Path) -> None:
+    program = """
+import asyncio, subprocess, sys
+from rtvoice import RealtimeAgent
+from rtvoice.audio import MicrophoneInput, SpeakerOutput
+from rtvoice.events import (
+    AgentErrorEvent, AudioDeviceLostEvent, AudioDeviceRestoredEvent, AudioPlaybackCompletedEvent, UserAudioCapturedEvent
+)
+from rtvoice.testing import RealtimeEmulator
+
+async def main():
+    async with RealtimeEmulator(detect_speech=False) as server:
+        speaker = SpeakerOutput(SINK)
+        agent = RealtimeAgent(
+            provider=server.provider, audio_input=MicrophoneInput(SOURCE), audio_output=speaker,
+            greeting="This sentence is long enough to be interrupted by a sound server that is restarted meanwhile.",
+        )
+        told, over = [], asyncio.Event()
+        captured = 0
+        def count(event):
+            nonlocal captured
+            captured += len(event.pcm)
+        for kind in AudioDeviceLostEvent, AudioDeviceRestoredEvent, AgentErrorEvent:
+            agent.event_bus.subscribe(kind, told.append)
+        agent.event_bus.subscribe(UserAudioCapturedEvent, count)
+        agent.event_bus.subscribe(AudioPlaybackCompletedEvent, lambda _: over.set())
+        agent_has_failed = lambda: any(type(event) is AgentErrorEvent for event in told)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(agent.run())
+            while speaker.position().heard < 24_000:
+                await asyncio.sleep(0.02)
+            received = speaker.position().accepted
+            loop = asyncio.get_running_loop()
+            died = loop.time()
+            server = await asyncio.create_subprocess_exec(sys.argv[1], "stop", stdout=subprocess.DEVNULL)
+            while len(told) < 2:
+                await asyncio.sleep(0.01)
+            print("noticed in time:", loop.time() - died < 1.5)
+            await server.wait()
+            server = await asyncio.create_subprocess_exec(sys.argv[1], "start", stdout=subprocess.DEVNULL)
+            await server.wait()
+            while len(told) < 4:
+                await asyncio.sleep(0.01)
+            before = captured
+            await over.wait()
+            while captured < before + 24_000 and not agent_has_failed():
+                await asyncio.sleep(0.01)
+            print("captured again:", captured >= before + 24_000)
+            print("the rest was played:", 24_000 < speaker.position().heard < received - 20_000)
+            print(*sorted(f"{type(event).__name__}({getattr(event, 'direction', event)})" for event in told))
+            await agent.stop()
+
+asyncio.run(main())
+""".replace("SOURCE", source).replace("SINK", sink)
+    result = in_a_process_of_its_own(program, tmp_path)
+    assert result.stdout.splitlines()[-4:] == [
+        "noticed in time: True",
+        "captured again: True",
+        "the rest was played: True",
+        "AudioDeviceLostEvent(input) AudioDeviceLostEvent(output) "
+        "AudioDeviceRestoredEvent(input) AudioDeviceRestoredEvent(output)",
+    ], result.stderr
+
+
+@pytest.mark.parametrize("device", ["'va_mic'", "None"])
+def test_a_microphone_that_is_unplugged_is_not_taken_for_the_loudspeaker(device: str, tmp_path: Path) -> None:
+    """The sound server moves the stream to the loudspeaker's monitor, and PortAudio notices nothing."""
+    program = """
+import asyncio, subprocess, sys
+from rtvoice.audio import MicrophoneInput
+from rtvoice.errors import AudioDeviceError
+
+async def drain(microphone, name):
+    try:
+        async for _ in microphone.stream_chunks():
+            pass
+    except AudioDeviceError as error:
+        print(name, "loudspeaker plays (va_speaker.monitor)" in str(error))
+
+async def main():
+    microphone = MicrophoneInput(device=DEVICE)
+    await microphone.start()
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(drain(microphone, "moved:"))
+        await asyncio.sleep(0.5)
+        await (await asyncio.create_subprocess_exec("pactl", "unload-module", "module-remap-source")).wait()
+    try:
+        await microphone.reopen()
+    except AudioDeviceError as error:
+        print("not opened there:", DEVICE is not None or "there is no microphone" in str(error))
+    await microphone.stop()
+
+asyncio.run(main())
+""".replace("DEVICE", device)
+    result = in_a_process_of_its_own(program, tmp_path)
+    assert result.stdout.splitlines()[-2:] == ["moved: True", "not opened there: True"], result.stderr
+
+
+@pytest.fixture
+def echoing_room() -> Iterator[None]:
+    subprocess.run([VIRTUAL_AUDIO, "echo", "60", "-12"], check=True)
+    yield
+    subprocess.run([VIRTUAL_AUDIO, "echo", "off"], check=True)
+
+
+@pytest.mark.usefixtures("echoing_room")
+async def test_the_chirp_of_rtvoice_doctor() -> None:
+    report = await measure_loopback(MicrophoneInput(device="va_mic"), SpeakerOutput(device="va_speaker"))
+    assert report.latency_ms is not None
+    assert report.echo_db == pytest.approx(-12, abs=1.5)
+    assert 60 < report.latency_ms < 500

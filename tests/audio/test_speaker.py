@@ -9,10 +9,13 @@ import pytest
 from rtvoice.audio.devices import (
     AudioOutputDevice,
     PlaybackPosition,
+    ReportsLoss,
     ReportsStats,
+    SupportsDrain,
     SupportsFinishResponse,
     SupportsPause,
     SupportsPosition,
+    SupportsReopen,
     SupportsTap,
 )
 from rtvoice.audio.speaker import SpeakerOutput
@@ -37,7 +40,10 @@ def test_offers_what_it_can() -> None:
         SupportsFinishResponse,
         SupportsPause,
         SupportsTap,
+        ReportsLoss,
         ReportsStats,
+        SupportsDrain,
+        SupportsReopen,
     ):
         assert isinstance(output, protocol)
     assert not output.is_playing
@@ -240,3 +246,84 @@ async def test_stop_while_it_opens_closes_it(sounddevice: Any) -> None:
         await output.stop()
         go_on.set()
     assert sounddevice.stream.calls == ["start", "abort", "close"]
+
+
+async def test_it_says_when_it_is_lost_and_is_opened_again(sounddevice: Any) -> None:
+    speaker = SpeakerOutput(device="USB Speaker", prebuffer_ms=0)
+    lost = asyncio.Event()
+    reasons: list[Exception] = []
+
+    def on_lost(reason: Exception) -> None:
+        reasons.append(reason)
+        lost.set()
+
+    remove = speaker.when_lost(on_lost)
+    await speaker.start()
+    await speaker.play_chunk(bytes(9_600))
+    now = asyncio.get_running_loop().time()
+    sounddevice.stream.pull(480, audible=now - 1)
+    sounddevice.stream.pull(480, audible=now + 3_600)
+    await asyncio.to_thread(sounddevice.stream.die)
+    await lost.wait()
+    assert "USB Speaker" in str(reasons[0])
+    position = speaker.position()
+    assert (position.heard, position.rendered, position.discarded) == (480, 480, 4_320)
+    await speaker.reopen()
+    assert speaker.position() == PlaybackPosition(0, 0, 0, 0)
+    await speaker.play_chunk(bytes(960))
+    sounddevice.stream.pull(480, audible=now - 1)
+    assert speaker.position().heard == 480
+    remove()
+    await asyncio.to_thread(sounddevice.stream.die)
+    await asyncio.sleep(0)
+    assert len(reasons) == 1
+    await speaker.stop()
+
+
+async def test_underruns_are_counted_across_a_reopening(sounddevice: Any) -> None:
+    speaker = SpeakerOutput(prebuffer_ms=0)
+    await speaker.start()
+    for _ in range(2):
+        await speaker.play_chunk(bytes(960))
+        sounddevice.stream.pull(960)
+    assert speaker.stats().underruns == 1
+    await speaker.reopen()
+    assert speaker.stats().underruns == 1
+    await speaker.stop()
+    await speaker.start()
+    assert speaker.stats().underruns == 0
+    await speaker.stop()
+
+
+async def test_drain_waits_until_all_is_heard(sounddevice: Any) -> None:
+    speaker = SpeakerOutput(prebuffer_ms=0)
+    await speaker.drain()
+    await speaker.start()
+    await speaker.play_chunk(bytes(960))
+    async with asyncio.TaskGroup() as group:
+        draining = group.create_task(speaker.drain())
+        await asyncio.sleep(0)
+        sounddevice.stream.pull(480, audible=asyncio.get_running_loop().time() + 0.02)
+        await asyncio.sleep(0)
+        assert not draining.done()
+    assert speaker.position().heard == 480
+    await speaker.stop()
+
+
+@pytest.mark.parametrize("end", ["clear", "stop", "lose", "reopen"])
+async def test_drain_does_not_wait_for_what_is_dropped(end: str, sounddevice: Any) -> None:
+    speaker = SpeakerOutput(prebuffer_ms=0)
+    await speaker.start()
+    await speaker.play_chunk(bytes(480))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(speaker.drain())
+        await asyncio.sleep(0)
+        if end == "clear":
+            await speaker.clear_buffer()
+        elif end == "stop":
+            await speaker.stop()
+        elif end == "lose":
+            sounddevice.stream.die()
+        else:
+            await speaker.reopen()
+    await speaker.stop()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rtvoice.audio import recording
+from rtvoice.audio import recording, recording_file
 from rtvoice.audio.devices import AudioInputDevice, AudioOutputDevice, PlaybackPosition, SupportsPosition
 from rtvoice.audio.wav import WavFileInput, WavFileOutput, read_wav
 from rtvoice.audio.wav_writer import WavWriter
@@ -263,7 +263,7 @@ async def test_output_tells_that_the_disk_is_full(tmp_path: Path, monkeypatch: p
             loop.call_soon_threadsafe(failed.set)
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(recording, "WavWriter", FullDisk)
+    monkeypatch.setattr(recording_file, "WavWriter", FullDisk)
     monkeypatch.setattr(recording, "HORIZON", 0)
     device = WavFileOutput(tmp_path / "a.wav")
     await device.start()

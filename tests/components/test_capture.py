@@ -6,7 +6,15 @@ import pytest
 
 from rtvoice.audio import AudioInputDevice
 from rtvoice.components.capture import Capture
-from rtvoice.events import AgentErrorEvent, EventBus, StopAgentCommand, UserAudioCapturedEvent
+from rtvoice.events import (
+    AgentErrorEvent,
+    AudioDeviceLostEvent,
+    AudioDeviceRestoredEvent,
+    EventBus,
+    StopAgentCommand,
+    UserAudioCapturedEvent,
+    WatchdogFiredEvent,
+)
 from rtvoice.testing import VirtualMicrophone
 
 pytestmark = pytest.mark.virtual_clock
@@ -90,8 +98,10 @@ async def test_a_buffer_that_the_device_uses_again_is_copied() -> None:
 
 @pytest.mark.parametrize("error", [OSError("unplugged"), ValueError()])
 async def test_a_device_that_fails_ends_the_conversation(error: Exception) -> None:
-    events, _, (problem, stop) = await captured(Source(bytes(96), error))
-    assert len(events) == 1
+    source = Source(bytes(96), error)
+    events, _, (problem, stop) = await captured(source)
+    assert source.calls == ["start", "stop", "start", "stop"]  # it got its second chance
+    assert len(events) == 2
     assert problem.error.type == "audio_error"
     assert (str(error) or "ValueError") in problem.error.message
     assert stop.exception is None
@@ -240,3 +250,161 @@ async def test_stopping_does_not_wait_for_the_network() -> None:
         await asyncio.sleep(1)
         await capture.stop()
     assert asyncio.get_running_loop().time() < 1.1
+
+
+# --- devices that are lost ---------------------------------------------------------------------------
+
+
+class Unplugged(Source):
+    """Delivers 20 ms chunks; fails after each of these numbers of chunks, then goes on for ever."""
+
+    def __init__(self, *fail_after: int, silently: bool = False) -> None:
+        super().__init__()
+        self.fail_after = list(fail_after)
+        self.silently = silently
+
+    async def stream_chunks(self) -> AsyncIterator[bytes]:
+        count = 0
+        while not self.fail_after or count < self.fail_after[0]:
+            await asyncio.sleep(0.02)
+            yield bytes(960)
+            count += 1
+        self.fail_after.pop(0)
+        if self.silently:
+            await asyncio.sleep(3_600)
+        raise OSError("unplugged")
+
+
+class Bench:
+    """A capture that runs beside the test, and what it said but audio."""
+
+    def __init__(self, source: AudioInputDevice, **settings: Any) -> None:
+        self.source = source
+        self.bus = EventBus()
+        self.audio = self.bus.open_inbox(UserAudioCapturedEvent)
+        self.others = self.bus.open_inbox(*Capture.says[1:], in_order=True)
+        self.capture = Capture(self.bus, source, **settings)
+
+    async def run(self, seconds: float) -> list[Any]:
+        await self.capture.start()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.capture.run())
+            await asyncio.sleep(seconds)
+            await self.capture.stop()
+        return list(self.others.take_all())
+
+
+async def test_a_lost_device_is_opened_again() -> None:
+    bench = Bench(Unplugged(50, 700))
+    said = await bench.run(20)
+    lost = AudioDeviceLostEvent(direction="input", reason="unplugged")
+    restored = AudioDeviceRestoredEvent(direction="input", device="", gap_ms=0)
+    assert said == [lost, restored, lost, restored]
+    assert bench.capture.stats.reopenings == 2
+    assert bench.source.calls == ["start", "stop", "start", "stop", "start", "stop"]  # type: ignore[attr-defined]
+
+
+async def test_a_device_that_is_lost_again_at_once_ends_the_conversation() -> None:
+    said = await Bench(Unplugged(50, 400)).run(20)
+    assert [type(event) for event in said[2:]] == [AudioDeviceLostEvent, AgentErrorEvent, StopAgentCommand]
+    assert said[3].error.type == "audio_error"
+    assert "unplugged; it was opened again only just now" in said[3].error.message
+    assert said[4].reason == "the input device failed"
+
+
+async def test_the_conversation_may_go_on_without_the_device(caplog: pytest.LogCaptureFixture) -> None:
+    said = await Bench(Unplugged(50, 400), on_lost="continue").run(20)
+    assert [type(event) for event in said[2:]] == [AudioDeviceLostEvent, AgentErrorEvent]
+    assert "goes on without the input device" in caplog.text
+
+
+async def test_a_device_that_stands_still_is_opened_again() -> None:
+    bench = Bench(Unplugged(600, silently=True), stall_s=5.0)
+    said = await bench.run(30)
+    assert said[0] == WatchdogFiredEvent(watchdog="capture", waited_s=5.0, action="retry")
+    assert said[1] == AudioDeviceLostEvent(direction="input", reason="it has delivered nothing for 5 s")
+    assert type(said[2]) is AudioDeviceRestoredEvent
+    assert len(said) == 3
+
+
+@pytest.mark.parametrize("on_lost", ["end", "continue"])
+async def test_a_device_that_stays_still_is_lost(on_lost: Any) -> None:
+    said = await Bench(Unplugged(600, 0, silently=True), stall_s=20.0, on_lost=on_lost).run(60)
+    ends = on_lost == "end"
+    assert [event.action for event in said if type(event) is WatchdogFiredEvent] == ["retry", "stop"][: 1 + ends]
+    assert [type(event) for event in said][-1 - ends] is AgentErrorEvent
+    assert (type(said[-1]) is StopAgentCommand) is ends
+
+
+async def test_a_device_that_delivers_when_somebody_speaks_may_be_silent() -> None:
+    pauses = [step for _ in range(5) for step in (30.0, bytes(96))]
+    assert await Bench(Source(*pauses, 100.0), stall_s=5.0).run(200) == []
+
+
+async def test_a_file_that_waits_for_the_network_does_not_stand_still() -> None:
+    bench = Bench(Source(*[0.5, bytes(24_000)] * 30, bytes(4_800 * 480), bytes(96)), stall_s=5.0)
+    bench.bus.open_inbox(UserAudioCapturedEvent, limits_ms={UserAudioCapturedEvent: 5_000})
+    assert await bench.run(100) == []
+
+
+async def test_a_time_limit_of_the_device_itself_is_its_failure() -> None:
+    said = await Bench(Source(bytes(96), TimeoutError("its own")), stall_s=5.0).run(1)
+    assert said[0] == AudioDeviceLostEvent(direction="input", reason="its own")
+
+
+async def test_a_device_that_awaits_something_cancelled_has_failed() -> None:
+    class Cancelled(Source):
+        async def stream_chunks(self) -> AsyncIterator[bytes]:
+            yield bytes(96)
+            raise asyncio.CancelledError
+
+    said = await Bench(Cancelled()).run(1)
+    assert said[0] == AudioDeviceLostEvent(direction="input", reason="CancelledError")
+
+
+async def test_cancelling_capture_is_no_failure() -> None:
+    bench = Bench(Source(60.0))
+    await bench.capture.start()
+    running = asyncio.ensure_future(bench.capture.run())
+    await asyncio.sleep(0.1)
+    running.cancel()
+    await asyncio.wait([running])
+    assert running.cancelled()
+    assert not len(bench.others)
+
+
+async def test_stopping_while_the_device_is_opened_again() -> None:
+    class Slow(Unplugged):
+        async def start(self) -> None:
+            await super().start()
+            if self.calls.count("start") == 2:
+                await asyncio.sleep(5)
+
+    bench = Bench(Slow(50))
+    said = await bench.run(3)
+    assert [type(event) for event in said] == [AudioDeviceLostEvent]
+    assert asyncio.get_running_loop().time() < 3.1
+    assert bench.source.calls == ["start", "stop", "start", "stop"]  # type: ignore[attr-defined]
+
+
+async def test_what_has_to_be_cleaned_is_published_as_it_comes_out() -> None:
+    """In pieces that hold up nobody, with the time that belongs to what came out."""
+    bus = EventBus()
+    inbox = bus.open_inbox(UserAudioCapturedEvent)
+    source = Source(0.5, bytes(range(240)) * 10, 0.1, b"\x01\x02")
+    capture = Capture(bus, source)
+    pieces: list[tuple[int, float]] = []
+
+    def clean(pcm: bytes, captured_at: float) -> tuple[bytes, float]:
+        pieces.append((len(pcm), captured_at))
+        return pcm[:480] if len(pcm) > 2 else b"", captured_at - 0.01
+
+    capture.clean = clean
+    await capture.start()
+    await capture.run()
+    await capture.stop()
+    times = [0.47, 0.49, 0.5, 0.6]
+    assert pieces == list(zip([960, 960, 480, 2], map(pytest.approx, times), strict=True))
+    events = list(inbox.take_all())
+    assert [len(event.pcm) for event in events] == [480] * 3
+    assert [event.captured_at for event in events] == pytest.approx([at - 0.01 for at in times[:3]])

@@ -8,27 +8,36 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rtvoice.audio.devices import PlaybackPosition
 from rtvoice.components import playback
 from rtvoice.components.playback import Playback
 from rtvoice.errors import AudioDeviceError
 from rtvoice.events import (
+    AcceptUserTurnCommand,
     AgentErrorEvent,
     AssistantAudioCompletedEvent,
     AssistantAudioPlayedEvent,
     AssistantAudioReceivedEvent,
     AssistantInterruptedEvent,
+    AssistantPausedEvent,
+    AssistantResumedEvent,
     AssistantStartedRespondingEvent,
     AssistantStoppedRespondingEvent,
+    AudioDeviceLostEvent,
+    AudioDeviceRestoredEvent,
     AudioPlaybackCompletedEvent,
     EventBus,
     InterruptCommand,
+    PausePlaybackCommand,
     ResponseFinishedEvent,
     ResponseStartedEvent,
+    ResumePlaybackCommand,
     SpeechDetectedEvent,
     StopAgentCommand,
     UserStartedSpeakingEvent,
+    WatchdogFiredEvent,
 )
-from rtvoice.testing import PositionedSpeaker, VirtualSpeaker
+from rtvoice.testing import PausableSpeaker, PositionedSpeaker, VirtualSpeaker
 from rtvoice.testing.clock import run
 
 pytestmark = pytest.mark.virtual_clock
@@ -63,10 +72,10 @@ class Speech:
 class Bench:
     """A playback with a device; the test plays the server."""
 
-    def __init__(self, device: VirtualSpeaker) -> None:
+    def __init__(self, device: VirtualSpeaker, **settings: Any) -> None:
         self.device = device
         self.bus = LoggingBus()
-        self.playback = Playback(self.bus, device)
+        self.playback = Playback(self.bus, device, **settings)
         self.speech = Speech()
         self.received: dict[str, bytes] = {}
 
@@ -145,8 +154,8 @@ class Bench:
 
 
 @asynccontextmanager
-async def playing(device: VirtualSpeaker) -> AsyncIterator[Bench]:
-    bench = Bench(device)
+async def playing(device: VirtualSpeaker, **settings: Any) -> AsyncIterator[Bench]:
+    bench = Bench(device, **settings)
     await bench.playback.start()
     async with asyncio.TaskGroup() as group:
         group.create_task(bench.playback.run())
@@ -673,23 +682,157 @@ async def test_cancelling_playback_is_no_error() -> None:
     assert bench.of(AgentErrorEvent) == []
 
 
-async def test_a_device_that_cannot_clear_ends_the_conversation() -> None:
-    class Broken(VirtualSpeaker):
+async def test_a_device_that_cannot_clear_is_opened_again_once() -> None:
+    class Broken(PositionedSpeaker):
         async def clear_buffer(self) -> None:
             raise OSError
 
-        async def stop(self) -> None: ...
+        async def stop(self) -> None:
+            await super().clear_buffer()
 
     async with playing(Broken()) as bench:
-        bench.respond("r1", 100)
+        bench.respond("r1", 200)
+        await asyncio.sleep(0.05)
+        bench.user_speaks()
+        await asyncio.sleep(0.1)
+        assert bench.interruption.played_ms == 50
+        assert bench.of(AudioDeviceLostEvent) == [AudioDeviceLostEvent(direction="output", reason="OSError")]
+        assert bench.of(AudioDeviceRestoredEvent) == [AudioDeviceRestoredEvent(direction="output", device="", gap_ms=0)]
+        assert bench.playback.stats.reopenings == 1
+        bench.respond("r2", 200)
         await asyncio.sleep(0.05)
         bench.user_speaks()
         await asyncio.sleep(0.1)
         (error,) = bench.of(AgentErrorEvent)
         assert error.error.type == "audio_error"
-        assert "OSError" in error.error.message
+        assert "OSError; it was opened again only just now" in error.error.message
         assert len(bench.of(StopAgentCommand)) == 1
     bench.assert_alternating()
+
+
+class Unplugged(PositionedSpeaker):
+    """Loses what it has not played, and takes nothing until it is started again, which takes a second."""
+
+    told: Callable[[Exception], None]
+
+    async def unplug(self) -> None:
+        await self.clear_buffer()
+        self.failure = AudioDeviceError("unplugged")
+
+    async def start(self) -> None:
+        if self.failure is not None:
+            await asyncio.sleep(1)
+            self.failure = None
+        await super().start()
+
+
+async def test_what_was_lost_is_heard_when_the_device_is_back() -> None:
+    async with playing(Unplugged()) as bench:
+        bench.begin("r1")
+        pcm = bench.audio("r1", 800)
+        await asyncio.sleep(0.3)
+        await bench.device.unplug()  # type: ignore[attr-defined]
+        pcm += bench.audio("r1", 200)
+        bench.done("r1")
+        await asyncio.sleep(2)
+        (restored,) = bench.of(AudioDeviceRestoredEvent)
+        assert restored.gap_ms == 1_000
+        assert bench.device.heard_pcm == pcm
+        assert bench.story() == ["started r1", "stopped r1", "silent"]
+        assert bench.when(AssistantStoppedRespondingEvent) == [pytest.approx(2.0, abs=0.01)]
+
+
+async def test_an_interruption_while_there_is_no_device() -> None:
+    async with playing(Unplugged()) as bench:
+        bench.begin("r1")
+        pcm = bench.audio("r1", 800)
+        await asyncio.sleep(0.3)
+        await bench.device.unplug()  # type: ignore[attr-defined]
+        bench.audio("r1", 200)
+        bench.audio("r1", 200)
+        await asyncio.sleep(0.2)
+        bench.user_speaks()
+        await asyncio.sleep(0.01)
+        assert (bench.interruption.played_ms, bench.interruption.cuts[0].received_ms) == (300, 1_200)
+        bench.respond("r2", 100)
+        await asyncio.sleep(3)
+        assert bench.device.heard_pcm == pcm[: 300 * 48] + bench.received["r2"]
+        assert bench.of(AgentErrorEvent) == []
+    bench.assert_alternating()
+
+
+async def test_audio_that_waits_for_the_device_may_be_interrupted() -> None:
+    class Noticing(Unplugged):
+        def when_lost(self, call: Callable[[Exception], None]) -> Callable[[], None]:
+            self.told = call
+            return lambda: None
+
+    device = Noticing()
+    async with playing(device) as bench:
+        bench.begin("r1")
+        pcm = bench.audio("r1", 800)
+        await asyncio.sleep(0.3)
+        await device.unplug()
+        device.told(AudioDeviceError("unplugged"))
+        await asyncio.sleep(0.1)
+        bench.audio("r1", 200)  # the feeder has it, and waits
+        await asyncio.sleep(0.1)
+        bench.user_speaks()
+        await asyncio.sleep(3)
+        assert (bench.interruption.played_ms, bench.interruption.cuts[0].received_ms) == (300, 1_000)
+        assert bench.device.heard_pcm == pcm[: 300 * 48]
+    bench.assert_alternating()
+
+
+async def test_a_device_that_stands_still_is_a_case_for_the_watchdog() -> None:
+    class Frozen(PositionedSpeaker):
+        @property
+        def heard_samples(self) -> int:
+            return 0
+
+    async with playing(Frozen(), stall_s=4.0) as bench:
+        bench.respond("r1", 500)
+        await asyncio.sleep(30)
+        assert [event.action for event in bench.of(WatchdogFiredEvent)] == ["retry", "stop"]
+        assert bench.of(WatchdogFiredEvent)[0].watchdog == "playback"
+        assert len(bench.of(StopAgentCommand)) == 1
+
+
+async def test_the_conversation_may_go_on_without_the_device(caplog: pytest.LogCaptureFixture) -> None:
+    async with playing(VirtualSpeaker(failure=AudioDeviceError("unplugged")), on_lost="continue") as bench:
+        bench.respond("r1", 500)
+        bench.respond("r2", 500)
+        await asyncio.sleep(2)
+        assert "goes on without the output device" in caplog.text
+        assert len(bench.of(AgentErrorEvent)) == 1
+        assert bench.of(StopAgentCommand) == []
+        assert bench.story() == ["started r1", "error", "stopped r1", "started r2", "stopped r2", "silent"]
+        assert bench.when(AudioPlaybackCompletedEvent) == [pytest.approx(1.0, abs=0.02)]
+
+
+async def test_a_device_that_cannot_tell_its_position_ends_the_conversation() -> None:
+    class Lost(PositionedSpeaker):
+        def position(self) -> PlaybackPosition:
+            if self.chunks:
+                raise OSError("where am I?")
+            return super().position()
+
+    async with playing(Lost()) as bench:
+        bench.respond("r1", 200)
+        await asyncio.sleep(0.5)
+        assert len(bench.of(StopAgentCommand)) == 1
+
+
+async def test_stopping_while_the_device_is_opened_again() -> None:
+    async with playing(Unplugged()) as bench:
+        bench.respond("r1", 800)
+        await asyncio.sleep(0.3)
+        await bench.device.unplug()  # type: ignore[attr-defined]
+        bench.respond("r2", 100)
+        await asyncio.sleep(0.2)
+    assert asyncio.get_running_loop().time() < 0.6
+    assert len(bench.of(AudioDeviceLostEvent)) == 1
+    assert bench.of(AudioDeviceRestoredEvent, AgentErrorEvent) == []
 
 
 async def test_a_device_that_fails_while_it_is_stopped_is_no_error() -> None:
@@ -840,3 +983,74 @@ def _common_prefix(first: bytes, second: bytes) -> int:
     if first[:length] == second[:length]:
         return length
     return next(index for index in range(length) if first[index] != second[index]) // 2 * 2
+
+
+# --- judged elsewhere ---
+
+
+async def test_a_pause_and_its_end() -> None:
+    device = PausableSpeaker()
+    async with playing(device, judged_elsewhere=True) as bench:
+        bench.respond("r1", 400, 400)
+        await asyncio.sleep(0.3)
+        bench.user_speaks()  # not for this part to judge
+        bench.bus.publish(PausePlaybackCommand())
+        bench.bus.publish(PausePlaybackCommand())
+        await asyncio.sleep(1)
+        bench.respond("r2", 200)
+        await asyncio.sleep(1)
+        assert device.heard_ms == pytest.approx(300)
+        assert bench.of(AssistantStoppedRespondingEvent, AssistantInterruptedEvent) == []
+        bench.bus.publish(ResumePlaybackCommand())
+        await asyncio.sleep(2)
+        assert [event.response_id for event in bench.of(AssistantStoppedRespondingEvent)] == ["r1", "r2"]
+        assert bench.when(AssistantStoppedRespondingEvent) == pytest.approx([2.8, 3.0], abs=0.01)
+        assert [event.paused_at for event in bench.of(AssistantPausedEvent)] == pytest.approx([0.3], abs=0.01)
+        assert [event.resumed_at for event in bench.of(AssistantResumedEvent)] == pytest.approx([2.3], abs=0.01)
+        assert device.heard_pcm == bench.received["r1"] + bench.received["r2"]
+
+
+async def test_a_cut_during_a_pause() -> None:
+    device = PausableSpeaker()
+    async with playing(device, judged_elsewhere=True) as bench:
+        bench.respond("r1", 400, 400, done=False)
+        await asyncio.sleep(0.3)
+        bench.bus.publish(PausePlaybackCommand())
+        await asyncio.sleep(1)
+        bench.audio("r1", 200)
+        bench.bus.publish(PausePlaybackCommand())
+        await asyncio.sleep(1)
+        bench.bus.publish(InterruptCommand(by_user=True, item_id="u1"))
+        await asyncio.sleep(1)
+        (cut,) = bench.interruption.cuts
+        assert (cut.played_ms, cut.received_ms) == (300, 1_000)
+        assert bench.interruption.response_ids == ("r1",)
+        assert not bench.interruption.by_program
+        kinds = (AssistantInterruptedEvent, UserStartedSpeakingEvent, AcceptUserTurnCommand)
+        assert [type(event) for event in bench.of(*kinds)] == list(kinds)
+        bench.respond("r2", 200)
+        await asyncio.sleep(1)
+        assert device.heard_ms == pytest.approx(500)
+
+
+async def test_a_device_that_cannot_pause_plays_on() -> None:
+    async with playing(VirtualSpeaker(), judged_elsewhere=True) as bench:
+        bench.respond("r1", 400)
+        await asyncio.sleep(0.1)
+        bench.bus.publish(PausePlaybackCommand())
+        await asyncio.sleep(1)
+        bench.bus.publish(ResumePlaybackCommand())
+        await asyncio.sleep(1)
+        assert bench.when(AssistantStoppedRespondingEvent) == pytest.approx([0.4], abs=0.06)
+        assert bench.of(AssistantPausedEvent, AssistantResumedEvent) == []
+
+
+async def test_the_end_during_a_pause() -> None:
+    async with playing(PausableSpeaker(), judged_elsewhere=True) as bench:
+        bench.respond("r1", 400)
+        await asyncio.sleep(0.1)
+        bench.bus.publish(PausePlaybackCommand())
+        await asyncio.sleep(0.1)
+        bench.respond("r2", 400)
+        await asyncio.sleep(0.1)
+    assert [event.response_id for event in bench.of(AssistantStoppedRespondingEvent)] == ["r1"]

@@ -11,12 +11,16 @@ from rtvoice.audio.devices import (
     AudioOutputDevice,
     AudioStats,
     PlaybackPosition,
+    ReportsLoss,
     ReportsStats,
+    SupportsDrain,
     SupportsFinishResponse,
     SupportsPause,
     SupportsPosition,
+    SupportsReopen,
     SupportsTap,
 )
+from rtvoice.audio.formats import AudioFormat, HasAudioFormat
 from rtvoice.audio.session import AudioSession
 
 AudioInput = AudioInputDevice
@@ -30,19 +34,24 @@ if TYPE_CHECKING:
     from rtvoice.audio.wav import WavFileInput, WavFileOutput
 
 __all__ = [
+    "AudioFormat",
     "AudioInput",
     "AudioInputDevice",
     "AudioOutput",
     "AudioOutputDevice",
     "AudioSession",
     "AudioStats",
+    "HasAudioFormat",
     "MicrophoneInput",
     "PlaybackPosition",
+    "ReportsLoss",
     "ReportsStats",
     "SpeakerOutput",
+    "SupportsDrain",
     "SupportsFinishResponse",
     "SupportsPause",
     "SupportsPosition",
+    "SupportsReopen",
     "SupportsTap",
     "WavFileInput",
     "WavFileOutput",

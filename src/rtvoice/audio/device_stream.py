@@ -11,13 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from rtvoice.audio import device_list
 from rtvoice.audio.detached import run_detached
 from rtvoice.audio.devices import AudioStats
-from rtvoice.audio.pcm import SAMPLE_BYTES, samples_in
 from rtvoice.audio.portaudio import (
     Kind,
     OpenedStream,
-    close_stream,
     find_device,
     load_sounddevice,
     one_at_a_time,
@@ -36,13 +35,13 @@ OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
 """Seconds to wait for closing; after that the thread that closes is left behind."""
 
-WATCH_INTERVAL_S = 0.5
+WATCH_INTERVAL_S = 0.3
 """Seconds between looks at whether the stream still calls back."""
 
-SILENT_LOOKS = 4
+SILENT_LOOKS = 3
 """Looks in a row without a callback after which the device counts as lost; one alone may be a blocked interpreter."""
 
-SILENT_LOOKS_AT_START = 10
+SILENT_LOOKS_AT_START = 16
 """The same before the first callback."""
 
 
@@ -94,7 +93,7 @@ class DeviceStream(ABC):
         """
         self._loop = asyncio.get_running_loop()
         try:
-            opened = await run_detached(self._open, timeout_s=OPEN_TIMEOUT_S, undo=self._discard)
+            opened = await run_detached(self._open, timeout_s=OPEN_TIMEOUT_S, undo=lambda _: self._discard())
         except TimeoutError as error:
             raise AudioDeviceError(
                 f"the {self.kind} device {self._wanted!r} did not open within {OPEN_TIMEOUT_S:g} s. Reconnect it, or "
@@ -112,7 +111,7 @@ class DeviceStream(ABC):
         opened, self._opened = self._opened, None
         if opened is not None:
             self._stop_watching()
-            await self._unhurried("close", lambda: self._discard(opened))
+            await self._unhurried("close", self._discard)
 
     async def flush(self, when_silent: Callable[[], None]) -> None:
         """Drop what the device has buffered, by ending and restarting the stream.
@@ -120,16 +119,16 @@ class DeviceStream(ABC):
         Args:
             when_silent: Called at the moment it has ended, from another thread.
         """
-        opened = self._opened
-        if opened is None or self._lost:
+        if not self.is_open:
             return
 
         def restart() -> None:
-            self._ending = True
-            opened.stream.abort()
-            when_silent()
-            opened.stream.start()
-            self._ending = self._opened is None
+            with one_at_a_time:
+                self._ending = True
+                self._live.stream.abort()
+                when_silent()
+                self._live.stream.start()
+                self._ending = self._opened is None
 
         await self._unhurried("restart", restart)
 
@@ -155,39 +154,88 @@ class DeviceStream(ABC):
     def _handle(self, data: Any, frames: int, time_info: Any, status: Any) -> None:
         """Handle one block, in PortAudio's thread: no waiting, no logging."""
 
+    def step_aside(self) -> None:
+        """Give the device back while PortAudio looks for devices; see `device_list.renew`."""
+        self._ending = True
+        self._live.stream.abort()
+        self._live.stream.close()
+
+    def step_back(self, sd: Any) -> None:
+        """Open the device again after `step_aside`; if that fails, it is lost."""
+        wanted = None if self._wanted is None else self._live.device.name  # its index may have changed
+        try:
+            opened = self._connect(sd, wanted)
+            opened.stream.start()
+        except (AudioDeviceError, sd.PortAudioError) as error:
+            self._ending = self._opened is None
+            self._lose(f"did not come back when PortAudio had looked for devices: {error}")
+            return
+        if self._opened is not None:
+            self._opened = opened
+        self._ending = self._opened is None
+
     def _open(self) -> OpenedStream:
         """Open and start the stream; blocks."""
         sd = load_sounddevice()
         self._abort = sd.CallbackAbort
         with one_at_a_time:
-            opened = open_stream(
-                sd,
-                find_device(sd, self._wanted, self.kind),
-                self.kind,
-                sample_rate=self._sample_rate,
-                block_ms=self._block_ms,
-                latency=self._latency,
-                callback=self._callback,
-                finished_callback=self._finished,
-            )
-        self._live = opened
+            opened = self._connect(sd, self._wanted)
+            try:
+                opened.stream.start()
+            except sd.PortAudioError as error:
+                self._abandon()
+                message = f"the {self.kind} device {opened.device} does not start: {error}"
+                raise AudioDeviceError(message) from error
+            device_list.register(self)
         try:
-            if (opened.rate, opened.channels) != (self._sample_rate, 1):
-                from rtvoice.audio.resampling import RateConverter
-
-                self._converter = RateConverter(*self._rates(opened.rate))
-            opened.stream.start()
-        except sd.PortAudioError as error:
-            self._discard(opened)
-            raise AudioDeviceError(f"the {self.kind} device {opened.device} does not start: {error}") from error
+            self._opened_up()
         except BaseException:
-            self._discard(opened)
+            self._discard()
             raise
         return opened
 
-    def _discard(self, opened: OpenedStream) -> None:
+    def _connect(self, sd: Any, wanted: int | str | None) -> OpenedStream:
+        """Open the stream without starting it; under `one_at_a_time`."""
+        self._live = opened = open_stream(
+            sd,
+            find_device(sd, wanted, self.kind),
+            self.kind,
+            sample_rate=self._sample_rate,
+            block_ms=self._block_ms,
+            latency=self._latency,
+            callback=self._callback,
+            finished_callback=self._finished,
+        )
+        self._converter = None
+        if (opened.rate, opened.channels) != (self._sample_rate, 1):
+            try:
+                from rtvoice.audio.resampling import RateConverter
+            except BaseException:
+                self._abandon()
+                raise
+            self._converter = RateConverter(*self._rates(opened.rate))
+        return opened
+
+    def _abandon(self) -> None:
+        """Give back what was opened in vain; under `one_at_a_time`."""
         self._ending = True
-        close_stream(opened.stream)
+        self._live.stream.abort()
+        self._live.stream.close()
+
+    def _discard(self) -> None:
+        """End the stream for good; blocks."""
+        self._ending = True
+        self._closing()
+        self._live.stream.abort()
+        with one_at_a_time:
+            device_list.forget(self)
+            self._live.stream.close()
+
+    def _opened_up(self) -> None:  # noqa: B027 - few have anything to do
+        """Do what else is to be done when the stream has begun; may block, and refuse the device."""
+
+    def _closing(self) -> None:  # noqa: B027
+        """Undo it; may block."""
 
     async def _unhurried(self, what: str, call: Callable[[], None]) -> None:
         """Run a call to the device in its own thread, and go on without it if it hangs."""
@@ -245,97 +293,3 @@ class DeviceStream(ABC):
     def _clock_offset(self) -> float:
         """Return what to add to a time of PortAudio's clock to get the event loop's; taken anew for every block."""
         return self._loop.time() - self._live.stream.time
-
-
-class InputStream(DeviceStream):
-    """A stream that captures.
-
-    Args:
-        device: As in ``DeviceStream``, as are the other unnamed ones.
-        sample_rate: See there.
-        block_ms: See there.
-        latency: See there.
-        on_lost: See there.
-        on_block: Called in PortAudio's thread with PCM16 mono, the loop's time of its first sample, and whether the
-            hardware lost audio before it.
-    """
-
-    kind = "input"
-
-    def __init__(
-        self,
-        device: int | str | None,
-        *,
-        sample_rate: int,
-        block_ms: float,
-        latency: float | str,
-        on_lost: Callable[[AudioDeviceError], None],
-        on_block: Callable[[bytes, float, bool], None],
-    ) -> None:
-        super().__init__(device, sample_rate=sample_rate, block_ms=block_ms, latency=latency, on_lost=on_lost)
-        self._on_block = on_block
-
-    def _rates(self, device_rate: int) -> tuple[int, int]:
-        return device_rate, self._sample_rate
-
-    def _handle(self, data: Any, frames: int, time_info: Any, status: Any) -> None:
-        captured = time_info.inputBufferAdcTime
-        if not 0 < captured <= time_info.currentTime:  # some drivers report nonsense
-            captured = time_info.currentTime - self._live.latency_s
-        at = captured + self._clock_offset()
-        pcm = bytes(data)  # a copy: PortAudio uses its buffer again
-        if self._converter is not None:
-            at -= self._converter.delay_s
-            pcm = self._converter.from_device(pcm, self._live.channels)
-        self._on_block(pcm, at, bool(status.input_overflow))
-
-
-class OutputStream(DeviceStream):
-    """A stream that plays.
-
-    Args:
-        device: As in ``DeviceStream``, as are the other unnamed ones.
-        sample_rate: See there.
-        block_ms: See there.
-        latency: See there.
-        on_lost: See there.
-        render: Called in PortAudio's thread with a number of samples and the loop's time at which the first will
-            be heard; returns exactly that many samples of PCM16 mono.
-    """
-
-    kind = "output"
-
-    def __init__(
-        self,
-        device: int | str | None,
-        *,
-        sample_rate: int,
-        block_ms: float,
-        latency: float | str,
-        on_lost: Callable[[AudioDeviceError], None],
-        render: Callable[[int, float], bytes],
-    ) -> None:
-        super().__init__(device, sample_rate=sample_rate, block_ms=block_ms, latency=latency, on_lost=on_lost)
-        self._render = render
-        self._block = round(sample_rate * block_ms / 1000)
-        self._converted = b""
-
-    def _rates(self, device_rate: int) -> tuple[int, int]:
-        return self._sample_rate, device_rate
-
-    def _handle(self, data: Any, frames: int, time_info: Any, status: Any) -> None:
-        audible = time_info.outputBufferDacTime
-        if audible <= time_info.currentTime:  # some drivers report nonsense
-            audible = time_info.currentTime + self._live.latency_s
-        at = audible + self._clock_offset()
-        if self._converter is None:
-            data[:] = self._render(frames, at)
-            return
-        # Converted here and not in play_chunk(): so the buffer and its counts stay in samples of the session, and
-        # the one resampler runs through silence, clears and pauses without a seam. It costs 0.1 ms per block.
-        wanted = frames * SAMPLE_BYTES
-        while len(self._converted) < wanted:
-            held_s = samples_in(self._converted) / self._live.rate + self._converter.delay_s
-            self._converted += self._converter.convert(self._render(self._block, at + held_s))
-        data[:] = self._converter.to_device(self._converted[:wanted], self._live.channels)
-        self._converted = self._converted[wanted:]

@@ -14,7 +14,8 @@ class AudioInputDevice(ABC):
     """A source of the user's audio.
 
     The agent calls ``start()`` once, after the session is configured, then iterates
-    ``stream_chunks()``, and calls ``stop()`` once if ``start()`` was attempted.
+    ``stream_chunks()``, and calls ``stop()`` once if ``start()`` was attempted. A device that fails in between is
+    stopped and started once more; see ``stream_chunks()``.
     """
 
     @abstractmethod
@@ -30,7 +31,10 @@ class AudioInputDevice(ABC):
         """Return the audio, chunk by chunk.
 
         When the iterator ends, no more user audio is sent and the session stays open.
-        When it raises, ``on_agent_error`` fires (``type="audio_error"``) and the agent stops.
+        When it raises, or yields nothing for ``WatchdogPolicy.capture_s``, the device counts as lost: it is opened
+        anew (``reopen()`` if it has that, else ``stop()`` and ``start()``) and this is called again. If that
+        fails, or the device is lost again within ten seconds, ``on_agent_error`` fires (``type="audio_error"``)
+        and the agent stops, or goes on without it (``on_device_lost="continue"``).
         """
 
     @property
@@ -44,7 +48,8 @@ class AudioOutputDevice(ABC):
 
     The agent calls ``start()`` once, ``play_chunk()`` for every piece of audio in order, and
     ``stop()`` once if ``start()`` was attempted. ``clear_buffer()`` may be called while a
-    ``play_chunk()`` is still waiting.
+    ``play_chunk()`` is still waiting. A device that fails in between is stopped and started once more; see
+    ``play_chunk()``.
     """
 
     @abstractmethod
@@ -59,7 +64,11 @@ class AudioOutputDevice(ABC):
     async def play_chunk(self, chunk: bytes) -> None:
         """Take audio. It may return at once and queue the audio, or wait until there is room for it.
 
-        When it raises, ``on_agent_error`` fires (``type="audio_error"``) and the agent stops.
+        When it raises, or does not return for ``WatchdogPolicy.playback_s`` longer than the audio lasts, the device
+        counts as lost: it is opened anew (``reopen()`` if it has that, else ``stop()`` and ``start()``) and gets
+        again what was not heard. If that fails, or the device is lost again within ten seconds,
+        ``on_agent_error`` fires (``type="audio_error"``) and the agent stops, or goes on without it
+        (``on_device_lost="continue"``).
         """
 
     @abstractmethod
@@ -127,6 +136,15 @@ class SupportsPause(Protocol):
 
 
 @runtime_checkable
+class SupportsDrain(Protocol):
+    """An output device that can say when everything has been heard; for applications, the agent does not use it."""
+
+    async def drain(self) -> None:
+        """Wait until all audio that was accepted has been heard, or dropped."""
+        ...
+
+
+@runtime_checkable
 class SupportsTap(Protocol):
     """A device that shows the audio as it was really rendered or captured."""
 
@@ -143,9 +161,37 @@ class SupportsTap(Protocol):
         ...
 
 
+@runtime_checkable
+class SupportsReopen(Protocol):
+    """A device that knows better than ``stop()`` and ``start()`` how it is brought back after a failure."""
+
+    async def reopen(self) -> None:
+        """Close what is left of the device and open it again, or another one in its place; counts begin at 0.
+
+        May take up to ten seconds, so it may wait for the device to come back.
+
+        Raises:
+            AudioDeviceError: There is no way; or any other exception.
+        """
+        ...
+
+
+@runtime_checkable
+class ReportsLoss(Protocol):
+    """An output device that notices by itself that it has gone, even while nothing is played."""
+
+    def when_lost(self, call: Callable[[Exception], None]) -> Callable[[], None]:
+        """Have ``call(reason)`` called, in the event loop, each time the device has stopped working.
+
+        Returns:
+            A function that removes ``call``.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class AudioStats:
-    """Counters of a device since ``start()``.
+    """Counters of a device since ``start()``; a reopening does not set them back.
 
     Attributes:
         device: Name of the device, as the host reports it.
@@ -154,6 +200,7 @@ class AudioStats:
         overflows: Times the hardware had to drop captured audio (input).
         dropped_ms: Audio dropped because nobody fetched it, in milliseconds (input).
         underruns: Times the buffer ran dry inside a response (output).
+        reopenings: Times it was lost and opened anew.
     """
 
     device: str
@@ -162,6 +209,7 @@ class AudioStats:
     overflows: int = 0
     dropped_ms: int = 0
     underruns: int = 0
+    reopenings: int = 0
 
 
 @runtime_checkable

@@ -18,8 +18,11 @@ Kind = Literal["input", "output"]
 INVALID_CHANNEL_COUNT = -9998
 INVALID_SAMPLE_RATE = -9997
 
-FALLBACK_RATES = (48_000, 44_100, 16_000)
-"""Rates to try, in Hz, when a device accepts neither the wanted one nor the one it calls its own."""
+FALLBACK_RATES = (48_000, 44_100, 16_000, 8_000)
+"""Rates to try, in Hz, when a device accepts neither the wanted one nor the one it calls its own.
+
+The last two are those of a Bluetooth headset whose microphone is in use (hands-free profile: mSBC, CVSD).
+"""
 
 one_at_a_time = threading.Lock()
 """Held while a stream is opened or closed: PortAudio does not do that from two threads at once."""
@@ -218,13 +221,6 @@ def _formats(sd: Any, device: DeviceInfo, sample_rate: int) -> Iterator[tuple[in
         for extra_settings in settings:
             for channels in (1, 2):
                 yield rate, channels, extra_settings
-
-
-def close_stream(stream: RawStream) -> None:
-    """End a stream at once and give its device back. May block; errors of a device that is gone are ignored."""
-    stream.abort()
-    with one_at_a_time:
-        stream.close()
 
 
 def _code(error: Exception) -> int | None:

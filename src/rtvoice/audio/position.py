@@ -62,14 +62,16 @@ class PlaybackClock:
     Args:
         sample_rate: Samples per second of the audio.
         output_latency_s: Seconds from handing audio to an idle device until it is heard.
+        line_start: Where on the playing line the first sample lies.
     """
 
-    def __init__(self, *, sample_rate: int = SAMPLE_RATE, output_latency_s: float = 0.0) -> None:
+    def __init__(self, *, sample_rate: int = SAMPLE_RATE, output_latency_s: float = 0.0, line_start: int = 0) -> None:
         self._rate = sample_rate
         self._latency_s = output_latency_s
-        self._accepted = 0
-        self._heard = 0
+        self._accepted = line_start
+        self._heard = line_start
         self._cursor = -math.inf  # when the last accepted sample will have been heard
+        self._paused_at: float | None = None
 
     def accept(self, samples: int, now: float) -> None:
         """Count ``samples`` that are handed to the device at ``now``."""
@@ -79,6 +81,7 @@ class PlaybackClock:
 
     def heard(self, now: float) -> int:
         """Return how many samples have been heard by ``now``; never less than before."""
+        now = now if self._paused_at is None else self._paused_at
         ahead = max(0.0, (self._cursor - now) * self._rate)
         heard = self._accepted - math.ceil(ahead - _ROUNDING) if ahead else self._accepted
         self._heard = max(self._heard, heard)
@@ -103,12 +106,23 @@ class PlaybackClock:
         """
         self._accepted = self.heard(now)
         self._cursor = min(self._cursor, now)
+        self._paused_at = None
         return self._accepted
 
     def settle(self, now: float) -> None:
         """Believe a device that says it is silent: everything accepted so far has been heard."""
         self._heard = self._accepted
         self._cursor = min(self._cursor, now)
+
+    def pause(self, now: float) -> None:
+        """Note that the device stands still."""
+        self._paused_at = now
+
+    def resume(self, now: float) -> None:
+        """Note that it goes on from the same sample."""
+        if self._paused_at is not None:
+            self._cursor += now - self._paused_at
+            self._paused_at = None
 
 
 class DeviceClock:
@@ -119,15 +133,21 @@ class DeviceClock:
     Args:
         device: The device; it must be given exactly the samples that are accepted here.
         sample_rate: Samples per second of the audio.
+        line_start: For a device that was opened anew: where on the playing line it goes on. What it was given
+            before and has not played is lost.
     """
 
-    def __init__(self, device: SupportsPosition, *, sample_rate: int = SAMPLE_RATE) -> None:
+    def __init__(
+        self, device: SupportsPosition, *, sample_rate: int = SAMPLE_RATE, line_start: int | None = None
+    ) -> None:
         self._device = device
         self._rate = sample_rate
         position = device.position()
-        self._origin = position.accepted - position.discarded
-        self._accepted = 0
-        self._heard = 0
+        if line_start is None:
+            self._origin = position.accepted - position.discarded
+        else:
+            self._origin = position.heard - line_start
+        self._accepted = self._heard = line_start or 0
         self._ends_at = -math.inf
 
     def accept(self, samples: int, now: float) -> None:
@@ -172,6 +192,14 @@ class DeviceClock:
         self._heard = self._accepted
         self._ends_at = min(self._ends_at, now)
 
+    def pause(self, now: float) -> None:
+        """Note that the device stands still; it counts accordingly."""
+        self.heard(now)
+
+    def resume(self, now: float) -> None:
+        """Note that it goes on from the same sample."""
+        self.heard(now)
+
     def _on_line(self, count: int) -> int:
         """Turn a count of the device into one of the line, within what is possible."""
         return min(max(count - self._origin, self._heard), self._accepted)
@@ -181,17 +209,20 @@ HeardClock: TypeAlias = PlaybackClock | DeviceClock
 """Either clock; both have the same members."""
 
 
-def clock_for(device: object, *, sample_rate: int = SAMPLE_RATE, output_latency_s: float = 0.0) -> HeardClock:
+def clock_for(
+    device: object, *, sample_rate: int = SAMPLE_RATE, output_latency_s: float = 0.0, line_start: int | None = None
+) -> HeardClock:
     """Return the best clock for an output device: its own count, or else the model.
 
     Args:
         device: The output device, already started.
         sample_rate: Samples per second of the audio.
         output_latency_s: For a device that cannot count: seconds until audio handed to it is heard.
+        line_start: For a device that was opened anew: where on the playing line it goes on.
     """
     if isinstance(device, SupportsPosition):
-        return DeviceClock(device, sample_rate=sample_rate)
-    return PlaybackClock(sample_rate=sample_rate, output_latency_s=output_latency_s)
+        return DeviceClock(device, sample_rate=sample_rate, line_start=line_start)
+    return PlaybackClock(sample_rate=sample_rate, output_latency_s=output_latency_s, line_start=line_start or 0)
 
 
 @dataclass(slots=True)

@@ -4,19 +4,24 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from rtvoice.audio.device_stream import OutputStream
 from rtvoice.audio.devices import AudioOutputDevice, AudioStats, PlaybackPosition
+from rtvoice.audio.output_stream import OutputStream
 from rtvoice.audio.pcm import SAMPLE_RATE
 from rtvoice.audio.playback_buffer import PlaybackBuffer
 from rtvoice.audio.portaudio import choose_device
+from rtvoice.audio.reopening import reopen
 from rtvoice.audio.taps import Tap, Taps
 from rtvoice.errors import AudioDeviceError, ConfigurationError
+
+_DRAIN_LOOK_S = 0.01
+"""Least time between two looks at whether all has been heard, in seconds."""
 
 
 class SpeakerOutput(AudioOutputDevice):
     """A loudspeaker, through PortAudio. Needs the ``audio`` extra.
 
-    Offers every optional protocol for outputs: exact positions, ``finish_response()``, pause, taps, statistics.
+    Offers every optional protocol for outputs: exact positions, ``finish_response()``, pause, drain, taps,
+    statistics, ``reopen()``, ``when_lost()``.
 
     Args:
         device_index: Index of the device in PortAudio's list (``python -m sounddevice``); indices move when devices
@@ -57,6 +62,8 @@ class SpeakerOutput(AudioOutputDevice):
         self._taps = Taps()
         self._stream: OutputStream | None = None
         self._lost: AudioDeviceError | None = None
+        self._when_lost: list[Callable[[Exception], None]] = []
+        self._underruns = 0  # before the device was opened the last time
         self._buffer = self._new_buffer()
         self._loop: asyncio.AbstractEventLoop
 
@@ -69,6 +76,25 @@ class SpeakerOutput(AudioOutputDevice):
         """
         if self._stream is not None:
             raise AudioDeviceError("this speaker is already started; call stop() before starting it again")
+        self._underruns = 0
+        await self._open(self._device)
+
+    async def reopen(self) -> None:
+        """Open the loudspeaker again after it was lost, or the system's default in its place.
+
+        What was not heard is dropped; positions begin at 0 again, other counters go on. Waits up to about eight
+        seconds for it to come back. Other streams of rtvoice in this process fall silent for a tenth of a second if
+        PortAudio has to look for devices.
+
+        Raises:
+            AudioDeviceError: It did not come back, and there is no default device either.
+        """
+        await self.stop()
+        self._underruns += self._buffer.underruns
+        self._buffer = self._new_buffer()
+        await reopen(self._open, self._device)
+
+    async def _open(self, device: int | str | None) -> None:
         self._loop = loop = asyncio.get_running_loop()
         self._lost = None
         self._buffer = buffer = self._new_buffer()
@@ -79,7 +105,7 @@ class SpeakerOutput(AudioOutputDevice):
             return pcm
 
         stream = OutputStream(
-            self._device,
+            device,
             sample_rate=self._sample_rate,
             block_ms=self._block_ms,
             latency=self._latency,
@@ -132,6 +158,20 @@ class SpeakerOutput(AudioOutputDevice):
         """Go on where ``pause()`` stopped."""
         self._buffer.resume()
 
+    async def drain(self) -> None:
+        """Wait until everything accepted so far has been heard, or dropped; returns at once if the device is gone.
+
+        Call ``finish_response()`` first, or a last piece may be held back for a moment. While it is paused, this waits.
+        """
+        target = self.position().accepted
+        buffer = self._buffer
+        while buffer is self._buffer and self._lost is None and self._stream is not None:
+            position = self.position()
+            left = target - position.heard - position.discarded
+            if left <= 0:
+                return
+            await asyncio.sleep(max(_DRAIN_LOOK_S, left / self._sample_rate))
+
     @property
     def is_playing(self) -> bool:
         """Whether there is accepted audio that has not been heard yet; also true while it is paused."""
@@ -148,13 +188,21 @@ class SpeakerOutput(AudioOutputDevice):
         """See ``SupportsTap``: ``tap(pcm, at)`` gets all that is rendered, silence too, from the device's thread."""
         return self._taps.add(tap)
 
+    def when_lost(self, call: Callable[[Exception], None]) -> Callable[[], None]:
+        """See ``ReportsLoss``: ``call(reason)`` within a second after the device has gone."""
+        self._when_lost.append(call)
+        return lambda: self._when_lost.remove(call)
+
     def stats(self) -> AudioStats:
         """Return the counters since ``start()``; the device's name is empty while it is closed."""
         stats = AudioStats(device="", device_rate=0, latency_ms=0.0) if self._stream is None else self._stream.stats()
-        return replace(stats, underruns=self._buffer.underruns)
+        return replace(stats, underruns=self._underruns + self._buffer.underruns)
 
     def _new_buffer(self) -> PlaybackBuffer:
         return PlaybackBuffer(sample_rate=self._sample_rate, prebuffer_ms=self._prebuffer_ms)
 
     def _lose(self, error: AudioDeviceError) -> None:
         self._lost = error
+        self._buffer.recall(self._loop.time())  # what it had not played yet is not heard
+        for call in tuple(self._when_lost):
+            call(error)
