@@ -27,6 +27,7 @@ from rtvoice.events import (
     SendMessageCommand,
     SpeechDetectedEvent,
     StopAgentCommand,
+    UpdateInstructionsCommand,
     UserAudioCapturedEvent,
     UserAudioDroppedEvent,
 )
@@ -199,7 +200,7 @@ async def test_an_address_of_another_kind(url: str) -> None:
 
 async def test_a_proxy_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(Address("ws://127.0.0.1:9/"))
-    monkeypatch.setattr(bench.session, "_proxy", "nonsense")
+    monkeypatch.setattr(bench.session._dialler, "_proxy", "nonsense")
     with pytest.raises(ConfigurationError, match="proxy"):
         await bench.session.connect()
 
@@ -260,9 +261,8 @@ async def test_tls_settings_are_used() -> None:
     import ssl
 
     bench = Bench(Address("ws://127.0.0.1:9/"))
-    session = Session(
-        bench.bus, bench.session._provider, bench.session._backend, model="m", ssl_context=ssl.create_default_context()
-    )
+    nowhere, settings = Address("ws://127.0.0.1:9/"), ssl.create_default_context()
+    session = Session(bench.bus, nowhere, bench.session._backend, model="m", ssl_context=settings)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="ssl"):  # an unencrypted address with TLS settings is a mistake
         await session.connect()
 
@@ -362,6 +362,42 @@ async def test_what_the_parts_say_is_sent_in_order() -> None:
             "input_audio_buffer.append", "response.create",
         ]  # fmt: skip
         assert session.user_audio == b"".join(bytes([number]) * 960 for number in range(4))
+
+
+async def test_microphone_audio_alone_looks_at_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with RealtimeEmulator(detect_speech=False) as server, session_with(server.provider) as bench:
+        await bench.session.wait_for_server()
+        await server.sent("session.updated")
+        await asyncio.sleep(1)
+        backend, looks = bench.session._backend, 0
+        frames = backend.frames
+
+        def counted() -> Any:
+            nonlocal looks
+            looks += 1
+            return frames()
+
+        monkeypatch.setattr(backend, "frames", counted)
+        for _ in range(100):
+            bench.bus.publish(UserAudioCapturedEvent(pcm=bytes(960), captured_at=0.0))
+            await asyncio.sleep(0.02)
+        assert looks == 0
+        bench.bus.publish(SendMessageCommand(text="Hello?", respond=False))
+        await server.received("conversation.item.create")
+        assert looks == 1
+
+
+async def test_a_deadline_that_the_server_sets_is_kept_without_anything_else_happening() -> None:
+    """The reader tells the writer that there is one now."""
+    loop = asyncio.get_running_loop()
+    async with RealtimeEmulator(detect_speech=False) as server, session_with(server.provider) as bench:
+        session = await server.connected()
+        await bench.session.wait_for_server()
+        await asyncio.sleep(1)
+        session.send({"type": "response.created", "response": {"id": "r1", "status": "in_progress"}})
+        began = loop.time()
+        await server.received("response.cancel", timeout=60)
+        assert loop.time() - began == pytest.approx(30, abs=0.1)
 
 
 async def test_a_request_that_has_to_wait_is_sent_when_its_time_has_come() -> None:
@@ -535,3 +571,23 @@ def test_a_server_that_never_answers_the_close_holds_nobody_up(speaking: bool) -
             return time.monotonic() - asked_at
 
     assert asyncio.run(main()) < 3
+
+
+async def test_a_session_that_was_never_opened_cannot_be_restarted() -> None:
+    with pytest.raises(SessionError, match="no session"):
+        await Bench(Address("ws://127.0.0.1:9/")).session.restart()
+
+
+async def test_what_is_said_before_the_connection_stands_is_sent_in_order() -> None:
+    async with RealtimeEmulator(detect_speech=False) as server:
+        bench = Bench(server.provider)
+        bench.bus.publish(UpdateInstructionsCommand("You are Eva."))
+        bench.bus.publish(SendMessageCommand(text="Hello?", respond=False))
+        await bench.session.connect()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(bench.session.run())
+            await server.received("conversation.item.create")
+            await bench.session.close()
+        session = await server.connected()
+        assert session.types("received") == ["session.update", "conversation.item.create"]
+        assert session.received[0]["session"]["instructions"] == "You are Eva."

@@ -312,9 +312,9 @@ async def test_a_tool_of_the_same_response_is_answered_at_once() -> None:
         return "noon"
 
     both = Reply(calls=[ToolCall("supervisor", {"task": "Book a table"}, "c1"), ToolCall("clock", {}, "c2")])
-    async with talk(booking(work), both, "It is noon, and it is booked.", tools=tools) as t:
+    async with talk(booking(work), both, "It is noon.", "It is booked.", tools=tools) as t:
         await t.user_speaks()
-        assert t.wire()[1:] == ["output c2: noon"]
+        assert t.wire()[1:] == ["output c2: noon", "say"]
         work.release()
         await t.settle()
         assert t.wire()[:2] == [RESULT, "say"]

@@ -14,7 +14,7 @@ from rtvoice.events import (
     ResponseFinishedEvent,
 )
 from rtvoice.realtime import server_events
-from rtvoice.realtime.assistant_output import REMEMBERED, AssistantOutput
+from rtvoice.realtime.assistant_output import MAX_CHARACTERS, REMEMBERED, AssistantOutput
 
 
 class Output(AssistantOutput):
@@ -194,3 +194,23 @@ def test_memories_are_bounded() -> None:
         assert all(len(memory) <= REMEMBERED for memory in vars(output).values() if hasattr(memory, "popitem"))
     assert spoken.truncation_point("i4", 0, 1) is None
     assert spoken.truncation_point("i5", 0, 0) == 0
+
+
+def test_words_that_came_in_pieces_are_not_lost_with_an_unreadable_end() -> None:
+    output = Output()
+    output.text_delta(text("One "))
+    output.text_delta(text("two."))
+    done = TRANSCRIPT_DONE.model_copy(update={"transcript": ""})
+    output.transcript_done(done)
+    assert output.new_facts()[-1] == AssistantTranscriptCompletedEvent("One two.", "i", 1, 2, response_id="r")
+
+
+def test_what_is_kept_of_a_message_is_bounded() -> None:
+    output = Output(speaks=False)
+    for _ in range(3):
+        output.text_delta(text("x" * MAX_CHARACTERS))
+    output.new_facts()
+    output.connection_lost(["r"])
+    (words, _, _) = output.new_facts()
+    assert isinstance(words, AssistantTranscriptCompletedEvent)
+    assert len(words.transcript) == MAX_CHARACTERS

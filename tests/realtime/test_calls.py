@@ -240,9 +240,36 @@ def test_memories_are_bounded() -> None:
     assert calls.open == []
     assert not calls.was_cancelled("r9")
     assert {name: len(value) for name, value in vars(calls).items()} == {
+        "_long_calls": 0,
         "_responses": 0,
         "_calls": 0,
         "_announced": REMEMBERED,
         "_past": REMEMBERED,
         "_finished": REMEMBERED,
     }
+
+
+def test_a_long_call_holds_nobody_up() -> None:
+    calls = FunctionCalls(long_calls={"supervisor"})
+    report(calls, "c1", name="supervisor")
+    report(calls, "c2")
+    calls.finish_response("r1", cancelled=False)
+    calls.answer("c2", "18 degrees", instruction="Be brief.")
+    assert calls.follow_up("r1") == FollowUp(True, ["Be brief."], 0)
+    assert calls.follow_up("r1") is None
+    assert [call.call_id for call in calls.open] == ["c1"]
+    calls.answer("c1", "found")
+    assert calls.follow_up("r1") == FollowUp(True, [], 0)
+    assert calls.follow_up("r1") is None
+    assert calls.open == []
+
+
+def test_a_long_call_that_is_answered_first_waits_for_the_others() -> None:
+    calls = FunctionCalls(long_calls={"supervisor"})
+    report(calls, "c1", name="supervisor")
+    report(calls, "c2")
+    calls.finish_response("r1", cancelled=False)
+    calls.answer("c1", "It is running already.", instruction="Say so.")
+    assert calls.follow_up("r1") is None
+    calls.answer("c2", "18 degrees", instruction="Be brief.")
+    assert calls.follow_up("r1") == FollowUp(True, ["Say so.", "Be brief."], 0)

@@ -281,3 +281,11 @@ def test_tools_are_mappings_or_models() -> None:
     tools = client_events.tool_schemas([WEATHER, MappingProxyType(WEATHER), Model()])
 
     assert tools == [WEATHER, WEATHER, {"type": "function", "name": "model"}]
+
+
+def test_a_server_that_only_reports_speech() -> None:
+    for detection in (ServerVAD(), SemanticVAD()):
+        for reports_only in (True, False):
+            fields = client_events.turn_detection_fields(detection, reports_only=reports_only)
+            assert fields is not None
+            assert fields["create_response"] is fields["interrupt_response"] is not reports_only

@@ -13,7 +13,7 @@ from rtvoice.events import (
     UserStoppedSpeakingEvent,
     UserTranscriptCompletedEvent,
 )
-from rtvoice.realtime.memory import MAX_CHARACTERS, MAX_ITEMS, ConversationMemory, Correction
+from rtvoice.realtime.memory import MAX_CHARACTERS, MAX_ITEMS, MAX_PARTS, ConversationMemory, Correction
 from rtvoice.settings import SeedMessage
 
 IMAGE = "data:image/png;base64,AAAA"
@@ -21,7 +21,7 @@ IMAGE = "data:image/png;base64,AAAA"
 
 def retold(memory: ConversationMemory) -> list[dict[str, Any]]:
     numbers = count(1)
-    items = memory.retell(lambda: f"told_{next(numbers)}")
+    items = memory.retell(lambda: f"told_{next(numbers)}").items
     assert [item.pop("id") for item in items] == [f"told_{number}" for number, _ in enumerate(items, 1)]
     return items
 
@@ -145,7 +145,7 @@ def test_silence_at_the_end_hides_no_lost_turn() -> None:
 def test_old_items_are_forgotten() -> None:
     memory = ConversationMemory()
     memory.note(ToolCallRequestedEvent(call_id="c", name="f", arguments={}, response_id="r"))
-    memory.retell(lambda: "told")
+    memory.adopt(memory.retell(lambda: "told"))
     for number in range(2 * MAX_ITEMS + 100):
         memory.add_message(f"u{number}", "user", str(number))
     found = lines(memory)
@@ -183,7 +183,7 @@ def test_corrections_of_what_was_told_again() -> None:
         return f"id_{next(numbers)}"
 
     assert memory.correct("a1", new_id) is None  # nothing was told yet
-    memory.retell(new_id)  # as id_1, id_2, id_3
+    memory.adopt(memory.retell(new_id))  # as id_1, id_2, id_3
     memory.note(cut("a1", 700))
     memory.note(cut("a2", 700))
     memory.note(cut("a3", 0))
@@ -194,3 +194,34 @@ def test_corrections_of_what_was_told_again() -> None:
     assert memory.correct("a3", new_id) == Correction("id_3", None, "id_5")
     assert memory.correct("a3", new_id) is None
     assert memory.correct("of this session", new_id) is None
+
+
+def test_a_message_without_end_is_bounded() -> None:
+    memory = ConversationMemory()
+    for index in range(2 * MAX_PARTS):
+        memory.note(AssistantTranscriptDeltaEvent("x" * (MAX_CHARACTERS // 2), "a1", 0, index % MAX_PARTS))
+    for _ in range(5):
+        memory.note(AssistantTranscriptDeltaEvent("x" * MAX_CHARACTERS, "a1", 0, 10**6))
+        memory.note(AssistantTranscriptDeltaEvent("x" * MAX_CHARACTERS, "a1", 0, 0))
+    parts = memory._messages["a1"].parts
+    assert len(parts) == MAX_PARTS
+    assert max(map(len, parts.values())) == MAX_CHARACTERS
+
+
+def test_the_revision_tells_whether_there_is_something_new_to_tell() -> None:
+    memory = ConversationMemory()
+    revision = memory.revision
+    memory.note(UserStoppedSpeakingEvent())
+    memory.place("u1")
+    assert memory.revision == revision
+    for change in (
+        lambda: memory.expect_words("u1"),
+        lambda: memory.note(UserTranscriptCompletedEvent("Hello.", "u1")),
+        lambda: memory.add_message("u2", "user", "Hi."),
+        lambda: memory.forget("u2"),
+    ):
+        change()
+        assert memory.revision > revision
+        revision = memory.revision
+    memory.forget("u2")
+    assert memory.revision == revision

@@ -21,6 +21,7 @@ from rtvoice.events import (
     RequestResponseCommand,
     ResponseFinishedEvent,
     ResponseStartedEvent,
+    SayCommand,
     SendMessageCommand,
     SpeakProgressCommand,
     SpeechDetectedEvent,
@@ -32,10 +33,14 @@ from rtvoice.events import (
     UserTranscriptChunkReceivedEvent,
     UserTranscriptCompletedEvent,
     UserTranscriptFailedEvent,
+    WatchdogFiredEvent,
 )
-from rtvoice.realtime.protocol import MINIMUM_TURN_BYTES, REMEMBERED_ITEMS
-from rtvoice.realtime.responses import ANSWER_WAIT_S, OWN_RESPONSE_WAIT_S, REFUSED_WAIT_S, RESPONSE_SILENCE_S
-from rtvoice.settings import ConversationSeed, SeedMessage
+from rtvoice.realtime.client_events import SessionConfig
+from rtvoice.realtime.conversation_items import REMEMBERED as REMEMBERED_ITEMS
+from rtvoice.realtime.protocol import RealtimeProtocol
+from rtvoice.realtime.responses import OWN_RESPONSE_WAIT_S, REFUSED_WAIT_S
+from rtvoice.realtime.user_turns import MINIMUM_TURN_BYTES
+from rtvoice.settings import ConversationSeed, SeedMessage, SemanticVAD, WatchdogPolicy
 
 PLAIN = {"type": "response.create"}
 ALREADY_ACTIVE = "conversation_already_has_active_response"
@@ -303,7 +308,7 @@ def test_an_error_that_says_nothing_is_reported(wire: Any, error: object) -> Non
 def test_the_users_turn(wire: Any) -> None:
     assert wire.user_starts("u1") == [SpeechDetectedEvent(item_id="u1", audio_start_ms=10)]
     assert wire.user_stops("u1") == [
-        UserStoppedSpeakingEvent(),
+        UserStoppedSpeakingEvent(audio_end_ms=900),
         ConversationItemAddedEvent(item_id="u1", previous_item_id=None, role="user"),
     ]
     transcription = "conversation.item.input_audio_transcription"
@@ -417,18 +422,191 @@ def test_an_end_without_an_id_ends_the_running_response(wire: Any) -> None:
     ]
 
 
-def test_a_response_that_the_server_forgot_ends_after_a_long_silence(wire: Any) -> None:
+# --- a server that stands still ---
+
+ANSWER_S, RESPONSE_S = 15.0, 30.0
+
+
+def overdue(wire: Any) -> list[tuple[str, float, str]]:
+    """What the watchdogs have said."""
+    facts = wire.protocol.facts()
+    assert all(type(fact) is WatchdogFiredEvent for fact in facts)
+    return [(fact.watchdog, fact.waited_s, fact.action) for fact in facts]
+
+
+def test_a_response_without_progress_is_cancelled_and_taken_up_again(wire: Any) -> None:
     wire.begins("r1")
-    wire.does(RequestResponseCommand())
-    wire.passes(RESPONSE_SILENCE_S - 1)
+    wire.passes(RESPONSE_S - 1)
     wire.speaks("r1", "i1", 20)
-    wire.passes(RESPONSE_SILENCE_S - 1)
+    wire.passes(RESPONSE_S - 1)
     assert wire.sends() == []
+    assert wire.protocol.deadline() == wire.now + 1
     wire.passes(1)
 
+    assert wire.sends() == [{"type": "response.cancel", "response_id": "r1"}]
+    assert overdue(wire) == [("response", RESPONSE_S, "retry")]
+    wire.ends("r1", "cancelled")
+    (resumed,) = wire.sends()
+    assert "broke off" in resumed["response"]["instructions"]
+    assert wire.protocol.given_up is None
+
+
+def test_a_second_stall_in_a_row_is_a_reason_to_give_up(wire: Any) -> None:
+    said = []
+    for number in range(2):
+        wire.begins(f"r{number}")
+        wire.passes(RESPONSE_S)
+        wire.sends()
+        said += overdue_of(wire)
+        wire.ends(f"r{number}", "cancelled")
+        wire.sends()
+    assert said == [("response", "retry"), ("response", "reconnect")]
+    assert wire.protocol.given_up
+
+
+def test_a_response_that_completes_after_all_is_not_taken_up_again(wire: Any) -> None:
+    wire.begins("r1")
+    wire.passes(RESPONSE_S)
+    wire.sends()
+    wire.ends("r1")
+    assert wire.sends() == []
+
+
+def test_words_of_ours_without_progress_are_not_taken_up_again(wire: Any) -> None:
+    wire.does(SayCommand(text="Hello.", request_id="q"))
+    wire.sends()
+    wire.hears("response.created", response={"id": "s1", "metadata": {"rtvoice_request": "q"}, "conversation_id": None})
+    wire.passes(RESPONSE_S)
+    assert wire.sends() == [{"type": "response.cancel", "response_id": "s1"}]
+    wire.ends("s1", "cancelled")
+    assert wire.sends() == []
+
+
+def test_a_cancelled_response_whose_call_is_running_is_not_taken_up_again(wire: Any) -> None:
+    wire.begins("r1")
+    wire.calls("r1", "c1")
+    wire.passes(RESPONSE_S)
+    wire.sends()
+    wire.ends("r1", "cancelled")
+    assert wire.sends() == []
+
+
+def test_a_response_that_cannot_be_cancelled_is_a_reason_to_give_up(wire: Any) -> None:
+    wire.begins("r1")
+    said = []
+    for _ in range(3):
+        wire.passes(RESPONSE_S)
+        wire.user_starts()  # that is no progress
+        wire.sends()
+        said += overdue_of(wire)
+
+    assert said == [("response", "retry"), ("response", "reconnect")]
+    assert wire.protocol.deadline() is None
+    assert "gone on with its answer" in str(wire.protocol.given_up)
+    wire.protocol.connection_lost()
+    wire.protocol.restart()
+    assert wire.protocol.given_up is None
+
+
+def overdue_of(wire: Any) -> list[tuple[str, str]]:
+    return [(watchdog, action) for watchdog, _, action in overdue(wire)]
+
+
+@pytest.mark.parametrize("kind", ["response.function_call_arguments.delta", "response.mcp_call.in_progress"])
+def test_what_we_have_no_use_for_is_progress_all_the_same(wire: Any, kind: str) -> None:
+    wire.begins("r1")
+    wire.passes(RESPONSE_S - 1)
+    wire.hears(kind)
+    wire.passes(1)
+    assert wire.sends() == []
+
+
+def test_a_turn_that_the_server_does_not_answer_is_answered_on_request(wire: Any) -> None:
+    wire.user_starts()
+    wire.user_stops()
+    assert wire.protocol.deadline() == wire.now + ANSWER_S
+    wire.passes(ANSWER_S)
+
     assert wire.sends() == [PLAIN]
-    [end, _] = wire.begins("r2")
-    assert end == ResponseFinishedEvent(response_id="r1", status="incomplete", has_audio=True)
+    assert overdue(wire) == [("answer", ANSWER_S, "retry")]
+    wire.begins("r1")
+    wire.ends("r1")
+    wire.passes(3 * ANSWER_S)
+    assert wire.sends() == []
+    assert overdue(wire) == []
+
+
+def test_a_server_that_never_answers_is_a_reason_to_give_up(wire: Any) -> None:
+    wire.user_starts()
+    wire.user_stops()
+    for _ in range(3):
+        wire.passes(ANSWER_S)
+        wire.sends()
+
+    assert overdue_of(wire) == [("answer", "retry"), ("answer", "reconnect")]
+    assert "begun to answer" in str(wire.protocol.given_up)
+
+
+def test_an_error_excuses_the_missing_answer(wire: Any) -> None:
+    wire.user_starts()
+    wire.user_stops()
+    wire.objects("server_error", None, "The server had an error.")
+    wire.passes(3 * ANSWER_S)
+    assert wire.sends() == []
+
+
+def test_a_user_who_speaks_on_excuses_the_missing_answer(wire: Any) -> None:
+    wire.user_starts()
+    wire.user_stops()
+    wire.user_starts()
+    wire.passes(3 * ANSWER_S)
+    assert wire.sends() == []
+    assert overdue(wire) == []
+
+
+def test_words_of_ours_do_not_answer_the_user(wire: Any) -> None:
+    wire.user_starts()
+    wire.user_stops()
+    wire.does(SayCommand(text="Hello.", request_id="q"))
+    wire.passes(OWN_RESPONSE_WAIT_S)
+    wire.sends()
+    wire.hears("response.created", response={"id": "s1", "metadata": {"rtvoice_request": "q"}, "conversation_id": None})
+    wire.ends("s1")
+    wire.passes(ANSWER_S - OWN_RESPONSE_WAIT_S)
+    assert wire.sends()[-1] == PLAIN
+    assert overdue_of(wire) == [("answer", "retry")]
+
+
+def test_a_response_called_off_too_late_is_taken_back(wire: Any) -> None:
+    wire.does(RequestResponseCommand())
+    wire.sends()
+    wire.user_starts()
+    wire.begins("r1")
+    wire.sends()
+    output = [{"id": "a1", "type": "message", "role": "assistant"}, {"id": "f1", "type": "function_call"}, None]
+    wire.ends("r1", output=output)
+    assert wire.sends() == [{"type": "conversation.item.delete", "item_id": "a1"}]
+
+
+def test_the_end_of_speech_is_told_whatever_the_arbiter_takes_it_for(wire: Any) -> None:
+    wire.user_starts()
+    wire.begins("own")  # ours, perhaps, that crossed
+    facts = wire.protocol.connection_lost()
+    assert UserStoppedSpeakingEvent() in facts
+    assert UserStoppedSpeakingEvent() not in wire.protocol.connection_lost()
+
+
+def test_watchdogs_can_be_switched_off() -> None:
+    now = 0.0
+    config = SessionConfig(model="m", turn_detection=SemanticVAD())
+    protocol = RealtimeProtocol(config, lambda: now, watchdogs=WatchdogPolicy(answer_s=None, response_s=None))
+    protocol.send(RequestResponseCommand())
+    protocol.frames()
+    assert protocol.deadline() is None
+    protocol.receive('{"type": "response.created", "response": {"id": "r1"}}')
+    now = 1e6
+    assert protocol.frames() == []
+    assert protocol.facts() == []
 
 
 # --- one response at a time ---
@@ -480,13 +658,15 @@ def test_a_request_refused_for_another_reason_is_given_up(wire: Any) -> None:
     assert wire.sends() == [PLAIN]
 
 
-def test_an_unanswered_request_is_asked_again(wire: Any) -> None:
+def test_an_unanswered_request_is_asked_again_once(wire: Any) -> None:
     wire.does(RequestResponseCommand())
     wire.sends()
-    assert wire.protocol.deadline() == wire.now + ANSWER_WAIT_S
-    wire.passes(ANSWER_WAIT_S)
-
+    assert wire.protocol.deadline() == wire.now + ANSWER_S
+    wire.passes(ANSWER_S)
     assert wire.sends() == [PLAIN]
+    wire.passes(ANSWER_S)
+    wire.sends()
+    assert overdue_of(wire) == [("answer", "retry"), ("answer", "reconnect")]
 
 
 def test_requests_wait_while_the_user_speaks(wire: Any) -> None:
@@ -694,6 +874,8 @@ def test_a_speed_that_is_refused_on_a_free_line_is_reported(wire: Any) -> None:
 
 def test_updates_of_the_session(connect: Callable[..., Any]) -> None:
     wire = connect(instructions="Old.")
+    wire.protocol.start()
+    wire.sends()
     wire.does(
         UpdateInstructionsCommand("New."),
         UpdateToolChoiceCommand("required"),
@@ -708,6 +890,23 @@ def test_updates_of_the_session(connect: Callable[..., Any]) -> None:
         {"type": "realtime", "tools": [TOOL]},
     ]
     assert request["response"]["instructions"] == "New.\n\nSing."
+
+
+def test_updates_before_the_beginning_are_part_of_the_first_configuration(connect: Callable[..., Any]) -> None:
+    wire = connect(instructions="Old.")
+    wire.does(
+        UpdateInstructionsCommand("Older."),
+        UpdateInstructionsCommand("New."),
+        UpdateToolChoiceCommand("required"),
+        UpdateSessionToolsCommand([TOOL]),
+        UpdateSpeechSpeedCommand(1.2),
+    )
+    assert wire.sends() == []
+    wire.protocol.start()
+    (first,) = wire.sends()
+    session = first["session"]
+    assert (session["instructions"], session["tool_choice"], session["tools"]) == ("New.", "required", [TOOL])
+    assert session["audio"]["output"]["speed"] == 1.2
 
 
 def test_what_was_asked_for_before_sees_the_old_tools(wire: Any) -> None:
@@ -765,3 +964,24 @@ def test_turn_detection_commits_alone(wire: Any, caplog: pytest.LogCaptureFixtur
 
     assert wire.sends() == []
     assert "turn detection does it" in caplog.text
+
+
+def test_progress_is_skipped_while_the_servers_own_answer_is_awaited(wire: Any) -> None:
+    wire.user_starts()
+    wire.user_stops()
+    wire.does(SpeakProgressCommand(phrase="Half of it is done."))
+    wire.begins("r1")
+    wire.ends("r1")
+    wire.passes(10)
+    assert wire.sends() == []
+
+
+def test_words_of_ours_that_the_user_interrupts_before_they_begin_leave_nothing_to_take_back(wire: Any) -> None:
+    wire.does(SayCommand(text="Hello.", request_id="q"))
+    wire.sends()
+    wire.user_starts()
+    begun = {"id": "s1", "metadata": {"rtvoice_request": "q"}, "conversation_id": None}
+    wire.hears("response.created", response=begun)
+    wire.sends()
+    wire.ends("s1", output=[{"id": "a1", "type": "message", "role": "assistant"}])
+    assert wire.sends() == []

@@ -207,6 +207,13 @@ class Chaos:
         self.sent += sent
         return sent
 
+    def reconnect(self) -> None:
+        """Do as the session does when the protocol has given up; what is told again has been said before."""
+        for fact in self.protocol.connection_lost():
+            assert not isinstance(fact, ToolCallRequestedEvent)
+        self.protocol.restart()
+        self.protocol.frames()
+
     def come_to_rest(self) -> None:
         """The server behaves from now on: it accepts every request, answers it and is silent otherwise.
 
@@ -221,7 +228,9 @@ class Chaos:
             for call_id in set(self.requested) - self.finished:
                 self.do(ToolCallFinishedEvent(call_id=call_id, name="tool", output="x"))
             deadline = self.protocol.deadline()
-            if deadline is not None:
+            if self.protocol.given_up is not None:
+                self.reconnect()
+            elif deadline is not None:
                 self.now = deadline
             elif not self.protocol.wants_to_send:
                 return

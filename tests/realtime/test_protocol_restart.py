@@ -20,7 +20,8 @@ from rtvoice.events import (
     UserMessageAddedEvent,
     UserStoppedSpeakingEvent,
 )
-from rtvoice.realtime.protocol import REMEMBERED_ITEMS, REMEMBERED_SETTINGS
+from rtvoice.realtime.conversation_items import REMEMBERED as REMEMBERED_ITEMS
+from rtvoice.realtime.session_settings import REMEMBERED as REMEMBERED_SETTINGS
 
 Json = dict[str, Any]
 
@@ -155,7 +156,7 @@ def test_memory_is_bounded(wire: Any) -> None:
         wire.does(SendMessageCommand(text=str(number), respond=False))
     for number in range(REMEMBERED_SETTINGS + 10):
         wire.does(UpdateInstructionsCommand(str(number)))
-    assert len(wire.protocol._replaced_settings) == REMEMBERED_SETTINGS
+    assert len(wire.protocol._settings._changes) == REMEMBERED_SETTINGS
     assert len(restarted(wire)) == REMEMBERED_ITEMS + 1
 
 
@@ -245,7 +246,7 @@ def test_a_refused_one_is_asked_for_again_unless_the_user_speaks(broken: Any) ->
     broken.user_starts()
     broken.objects("conversation_already_has_active_response", broken.ids[-1])
     broken.user_stops()
-    broken.passes(60)
+    broken.passes(10)
     assert resuming(broken.sends()) == []
 
 
@@ -267,3 +268,16 @@ def test_which_closes_are_final(connect: Callable[..., Any], code: int, reason: 
 
 def test_frames_are_json(broken: Any) -> None:
     assert all(json.loads(frame) for frame in broken.protocol.frames())
+
+
+def test_a_saying_beside_an_answer_ends_with_the_connection_too(wire: Any) -> None:
+    wire.does(SayCommand(text="One moment.", request_id="q"))
+    wire.sends()
+    begun = {"id": "s1", "metadata": {"rtvoice_request": "q"}, "conversation_id": None}
+    wire.hears("response.created", response=begun)
+    wire.begins("own")
+    ends = [fact for fact in wire.protocol.connection_lost() if isinstance(fact, ResponseFinishedEvent)]
+    assert {(end.response_id, end.status, end.reason) for end in ends} == {
+        ("own", "incomplete", "connection_lost"),
+        ("s1", "incomplete", "connection_lost"),
+    }

@@ -1,7 +1,7 @@
 """What the assistant says: its audio and text become facts, and it is known how much audio came of each item."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -18,12 +18,16 @@ from rtvoice.events import (
     ResponseFinishedEvent,
 )
 from rtvoice.realtime import server_events
+from rtvoice.realtime.audio_codec import AudioCodec
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 REMEMBERED: Final = 1_000
 """Items and responses whose state is kept; the oldest are forgotten."""
+
+MAX_CHARACTERS: Final = 60_000
+"""Text of one message that is kept until it is complete; what goes beyond is only passed on."""
 
 _BYTES_PER_MS: Final = 48  # PCM16, 24 kHz, mono
 
@@ -41,11 +45,13 @@ class AssistantOutput:
     Args:
         emit: Takes the facts.
         speaks: Whether the assistant answers in sound. If not, the text itself is what starts and stops.
+        codec: What its audio comes in; ``None``: PCM16 at 24 kHz.
     """
 
-    def __init__(self, emit: Callable[[Event], None], *, speaks: bool) -> None:
+    def __init__(self, emit: Callable[[Event], None], *, speaks: bool, codec: AudioCodec | None = None) -> None:
         self._emit = emit
         self._speaks = speaks
+        self._codec = codec
         self._received: OrderedDict[tuple[str, int], int] = OrderedDict()  # bytes of audio per item and content part
         self._truncated: OrderedDict[tuple[str, int], int] = OrderedDict()  # milliseconds that are left of them
         self._sounding: OrderedDict[str, None] = OrderedDict()  # responses that have audio
@@ -80,17 +86,17 @@ class AssistantOutput:
             )
         )
 
-    def connection_lost(self, response_id: str | None) -> None:
-        """Note that the session is gone, with all its items and in the middle of this response, if of any.
+    def connection_lost(self, running: Sequence[str]) -> None:
+        """Note that the session is gone, with all its items and in the middle of these responses.
 
-        What it has said so far is passed on as all that it will ever say: as far as the sound came, which the
+        What they have said so far is passed on as all that they will ever say: as far as the sound came, which the
         words run ahead of.
         """
         for (item_id, content_index), message in self._unfinished.items():
-            if message.response_id != response_id:
+            if message.response_id not in running:
                 continue
             text = message.text
-            if self._speaks and response_id not in self._beside:
+            if self._speaks and message.response_id not in self._beside:
                 received_ms = self._received.get((item_id, content_index), 0) // _BYTES_PER_MS
                 received = PlaybackCut(
                     item_id=item_id, content_index=content_index, played_ms=received_ms, received_ms=received_ms
@@ -102,7 +108,7 @@ class AssistantOutput:
                         text, item_id, message.output_index, content_index, response_id=message.response_id
                     )
                 )
-        if response_id is not None:
+        for response_id in running:
             details = server_events.StatusDetails(reason="connection_lost")
             self.finish(server_events.Response(id=response_id, status="incomplete", status_details=details))
         self._unfinished.clear()
@@ -126,16 +132,20 @@ class AssistantOutput:
         _remember(self._truncated, place, point)
         return point
 
-    def audio_delta(self, event: server_events.AudioDelta) -> None:
-        """Pass on audio."""
+    def audio_delta(self, event: server_events.AudioDelta) -> bool:
+        """Pass on audio; return whether there was any that may be heard."""
         if event.response_id in self._muted or not event.delta:
-            return
+            return False
+        if self._codec is not None:
+            pcm = self._codec.decode(event.delta, (event.item_id, event.content_index))
+            event = event.model_copy(update={"delta": pcm})
         if event.response_id in self._beside:
             self._pass_on_audio(event)
-            return
+            return True
         place = (event.item_id, event.content_index)
         _remember(self._received, place, self._received.get(place, 0) + len(event.delta))
         self._pass_on_audio(event)
+        return True
 
     def _pass_on_audio(self, event: server_events.AudioDelta) -> None:
         if event.response_id not in self._sounding:
@@ -167,7 +177,7 @@ class AssistantOutput:
             self._emit(AssistantStartedRespondingEvent(response_id=event.response_id))
         place = (event.item_id, event.content_index)
         message = self._unfinished.get(place) or _Unfinished(event.response_id, event.output_index)
-        message.text += event.delta
+        message.text += event.delta[: MAX_CHARACTERS - len(message.text)]
         _remember(self._unfinished, place, message)
         self._emit(
             AssistantTranscriptDeltaEvent(
@@ -185,7 +195,9 @@ class AssistantOutput:
         self._message_done(event, event.text)
 
     def _message_done(self, event: server_events.TranscriptDone | server_events.TextDone, text: str) -> None:
-        self._unfinished.pop((event.item_id, event.content_index), None)
+        message = self._unfinished.pop((event.item_id, event.content_index), None)
+        if not text and message is not None:
+            text = message.text  # the server has said it piece by piece, and now nothing that we can read
         if event.response_id not in self._muted:
             self._emit(
                 AssistantTranscriptCompletedEvent(

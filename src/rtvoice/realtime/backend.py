@@ -5,6 +5,7 @@ from typing import Protocol
 
 from rtvoice.errors import RtvoiceError, SessionError
 from rtvoice.events import Event, RestoredConversation
+from rtvoice.realtime.successor import Successor
 
 
 class SessionBackend(Protocol):
@@ -14,6 +15,8 @@ class SessionBackend(Protocol):
     """The exception that ends the session, once the server has refused its settings."""
     heard_from_server: bool
     """Whether the server has said anything but an error."""
+    errors: int
+    """Number of errors that the server has reported."""
 
     def start(self) -> None:
         """Prepare the first frames."""
@@ -25,6 +28,34 @@ class SessionBackend(Protocol):
 
     def restart(self) -> RestoredConversation:
         """Prepare the first frames of a new connection, which tell the conversation again; may be called repeatedly."""
+        ...
+
+    def prepare_successor(self) -> Successor:
+        """Return a new session that can take over from this one, which goes on."""
+        ...
+
+    def hand_over(self, successor: Successor) -> RestoredConversation | None:
+        """Go on in the new session; ``None``, and all stays as it is, if it is out of date or the moment not quiet."""
+        ...
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is going on that a new session would interrupt."""
+        ...
+
+    @property
+    def revision(self) -> object:
+        """What changes whenever a new session would have to be told something different."""
+        ...
+
+    @property
+    def given_up(self) -> str | None:
+        """Why the connection is of no use any more, although it is open."""
+        ...
+
+    @property
+    def completed_responses(self) -> int:
+        """Number of responses that the server has completed: a sign that it works."""
         ...
 
     def receive(self, frame: str | bytes) -> Sequence[Event]:
@@ -41,6 +72,10 @@ class SessionBackend(Protocol):
 
     def frames(self) -> Sequence[bytes]:
         """Return the frames that may be sent now."""
+        ...
+
+    def facts(self) -> Sequence[Event]:
+        """Return what has followed from the passing of time, after a call of `frames`."""
         ...
 
     @property

@@ -7,6 +7,7 @@ wants one output per call and one ``response.create`` per calling response. Pure
 import json
 import logging
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -76,9 +77,14 @@ class FollowUp:
 
 
 class FunctionCalls:
-    """The calls of a session, from their announcement to their output."""
+    """The calls of a session, from their announcement to their output.
 
-    def __init__(self) -> None:
+    Args:
+        long_calls: Functions that may work for minutes: the outputs of others need not wait for theirs.
+    """
+
+    def __init__(self, long_calls: Collection[str] = ()) -> None:
+        self._long_calls = frozenset(long_calls)
         self._responses: dict[str, _CallingResponse] = {}  # those with calls that are not done with
         self._calls: dict[str, Call] = {}
         self._announced: OrderedDict[str, tuple[str | None, str | None]] = OrderedDict()
@@ -183,17 +189,25 @@ class FunctionCalls:
         return call if call.answered else None
 
     def follow_up(self, response_id: str) -> FollowUp | None:
-        """Return what comes after a response's calls, once it is over and all are answered; only once."""
+        """Return what comes after a response's calls, once it is over and all are answered; only once.
+
+        A long call holds nobody up: what comes after it comes by itself, when it is answered.
+        """
         response = self._responses.get(response_id)
-        if response is None or not response.finished or not all(call.answered for call in response.calls.values()):
+        if response is None or not response.finished:
             return None
-        for call_id in response.calls:
-            del self._calls[call_id]
-            _remember(self._past, call_id, None)
-        del self._responses[response_id]
-        spoken = [call for call in response.calls.values() if call.respond]
+        answered = [call for call in response.calls.values() if call.answered]
+        awaited = [c for c in response.calls.values() if not c.answered and c.name not in self._long_calls]
+        if awaited or not answered:
+            return None
+        for call in answered:
+            del self._calls[call.call_id], response.calls[call.call_id]
+            _remember(self._past, call.call_id, None)
+        if not response.calls:
+            del self._responses[response_id]
+        spoken = [call for call in answered if call.respond]
         instructions = list(dict.fromkeys(call.instruction for call in spoken if call.instruction))
-        return FollowUp(bool(spoken), instructions, max(call.item_number for call in response.calls.values()))
+        return FollowUp(bool(spoken), instructions, max(call.item_number for call in answered))
 
     def _add(self, call_id: str, response_id: str) -> Call | None:
         if len(self._calls) >= CALLS_LIMIT:

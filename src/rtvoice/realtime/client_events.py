@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from rtvoice.realtime.audio_codec import AudioCodec
 from rtvoice.settings import (
     ConversationSeed,
     NoiseReduction,
@@ -36,8 +37,11 @@ class SessionConfig:
         model: The model of the session's URL.
         names_model: Whether to repeat it; where the URL names a deployment, the server would take it for a change.
         turn_detection: ``None`` switches it off: turns are committed by hand.
+        judges_turns: Whether we decide, not the server, what the user's voice interrupts and which turns are answered.
         modalities: What the user asked for. The API takes one: ``["text", "audio"]`` is sent as audio,
             whose transcript brings the text.
+        input_codec: What the user's audio is sent in; ``None``: as it is, PCM16 at 24 kHz.
+        output_codec: What the assistant's audio is to come in; ``None``: the same.
         tools: Function tools (and server-side ``mcp`` entries), as the API wants them.
     """
 
@@ -50,6 +54,9 @@ class SessionConfig:
     transcription_model: str | None = None
     noise_reduction: NoiseReduction | str | None = None
     turn_detection: TurnDetection | None = None
+    judges_turns: bool = False
+    input_codec: AudioCodec | None = None
+    output_codec: AudioCodec | None = None
     tools: Sequence[Mapping[str, Any]] = ()
     tool_choice: str = "auto"
     reasoning_effort: ReasoningEffort | None = None
@@ -61,9 +68,9 @@ class SessionConfig:
         return "audio" in self.modalities
 
 
-def append_audio(pcm: bytes) -> bytes:
-    """Return the frame for microphone audio (PCM16, 24 kHz, mono; not empty: the server refuses that)."""
-    return _APPEND_HEAD + b2a_base64(pcm, newline=False) + _APPEND_TAIL
+def append_audio(audio: bytes) -> bytes:
+    """Return the frame for microphone audio, in the session's format; not empty: the server refuses that."""
+    return _APPEND_HEAD + b2a_base64(audio, newline=False) + _APPEND_TAIL
 
 
 def frame(kind: str, event_id: str, /, **fields: Any) -> bytes:
@@ -80,8 +87,10 @@ def session_update(event_id: str, **fields: Any) -> bytes:
 
 def full_session_update(event_id: str, config: SessionConfig) -> bytes:
     """Return the first frame of a session."""
-    audio_format = {"type": "audio/pcm", "rate": 24000}
-    audio_input: Fields = {"format": audio_format, "turn_detection": turn_detection_fields(config.turn_detection)}
+    audio_input: Fields = {
+        "format": audio_format(config.input_codec),
+        "turn_detection": turn_detection_fields(config.turn_detection, reports_only=config.judges_turns),
+    }
     if config.transcription_model is not None:
         audio_input["transcription"] = {"model": str(config.transcription_model)}
     if config.noise_reduction is not None:
@@ -95,7 +104,11 @@ def full_session_update(event_id: str, config: SessionConfig) -> bytes:
         "tools": tool_schemas(config.tools),
         "audio": {
             "input": audio_input,
-            "output": {"format": audio_format, "voice": config.voice, "speed": config.speech_speed},
+            "output": {
+                "format": audio_format(config.output_codec),
+                "voice": config.voice,
+                "speed": config.speech_speed,
+            },
         },
     }
     if config.reasoning_effort is not None:
@@ -103,13 +116,23 @@ def full_session_update(event_id: str, config: SessionConfig) -> bytes:
     return session_update(event_id, **fields)
 
 
-def turn_detection_fields(turn_detection: TurnDetection | None) -> Fields | None:
-    """Return the wire form of a turn detection setting; ``None`` switches it off."""
+def audio_format(codec: AudioCodec | None) -> Fields:
+    """Return the wire form of an audio format; without a codec it is PCM16 at 24 kHz."""
+    return {"type": "audio/pcm", "rate": 24000} if codec is None else {"type": codec.name}
+
+
+def turn_detection_fields(turn_detection: TurnDetection | None, *, reports_only: bool = False) -> Fields | None:
+    """Return the wire form of a turn detection setting; ``None`` switches it off.
+
+    Args:
+        turn_detection: The setting.
+        reports_only: Whether the server shall neither cancel a response nor open one by itself.
+    """
     if turn_detection is None:
         return None
     kind = "semantic_vad" if isinstance(turn_detection, SemanticVAD) else "server_vad"
     fields = turn_detection.model_dump(mode="json")
-    return {"type": kind, **fields, "create_response": True, "interrupt_response": True}
+    return {"type": kind, **fields, "create_response": not reports_only, "interrupt_response": not reports_only}
 
 
 def tool_schemas(tools: Iterable[Any]) -> list[Fields]:

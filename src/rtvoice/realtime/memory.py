@@ -25,6 +25,8 @@ MAX_ITEMS: Final = 400
 """Messages and calls that are told again at most; older ones are forgotten."""
 MAX_CHARACTERS: Final = 60_000
 """Text that is told again at most, about 15,000 tokens: half of the smallest model's context."""
+MAX_PARTS: Final = 100
+"""Parts of one message that are remembered; the service makes one or two."""
 MAX_IMAGES: Final = 1
 """Images that are told again at most: the last ones. They are large, and their words stay."""
 
@@ -42,6 +44,12 @@ class _Message:
     def text(self) -> str:
         words = " ".join(self.parts[index] for index in sorted(self.parts))
         return self.heard_of(words) if self.heard_of is not None else words
+
+    def add_words(self, index: int, words: str) -> None:
+        """Add to a part, as far as there is room: more could not be told again anyway."""
+        if index in self.parts or len(self.parts) < MAX_PARTS:
+            known = self.parts.get(index, "")
+            self.parts[index] = known + words[: MAX_CHARACTERS - len(known)]
 
     @property
     def is_lost(self) -> bool:
@@ -72,6 +80,19 @@ class _Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Retelling:
+    """What a new session is told.
+
+    Attributes:
+        items: The items to create, oldest first.
+        told: What they stand for: entries by the id of their (last) item.
+    """
+
+    items: list[dict[str, Any]]
+    told: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Correction:
     """An item that was told again says more than was heard: it has to be replaced.
 
@@ -91,6 +112,9 @@ class ConversationMemory:
 
     Args:
         seed: Messages that count as already said.
+
+    Attributes:
+        revision: Grows with everything that a new session would have to be told differently.
     """
 
     def __init__(self, seed: Iterable[SeedMessage] = ()) -> None:
@@ -99,6 +123,7 @@ class ConversationMemory:
         self._order: list[str] = []
         self._placed: set[str] = set()
         self._retold: dict[str, str] = {}  # entries that were told again, by the id of their (last) item there
+        self.revision = 0
         for number, message in enumerate(seed):
             self.add_message(f"seed {number}", message.role, message.text)
 
@@ -108,12 +133,13 @@ class ConversationMemory:
         """Take in a fact; those that do not concern the conversation change nothing."""
         match event:
             case UserTranscriptCompletedEvent():
-                self._message(event.item_id, "user").parts[0] = event.transcript
+                self._message(event.item_id, "user").parts[0] = event.transcript[:MAX_CHARACTERS]
             case AssistantTranscriptDeltaEvent():
-                parts = self._message(event.item_id, "assistant").parts
-                parts[event.content_index] = parts.get(event.content_index, "") + event.delta
+                self._message(event.item_id, "assistant").add_words(event.content_index, event.delta)
             case AssistantTranscriptCompletedEvent():
-                self._message(event.item_id, "assistant").parts[event.content_index] = event.transcript
+                message = self._message(event.item_id, "assistant")
+                message.parts.pop(event.content_index, None)
+                message.add_words(event.content_index, event.transcript)
             case AssistantInterruptedEvent():
                 for cut in event.cuts:
                     self._message(cut.item_id, "assistant").heard_of = cut.heard_of
@@ -126,16 +152,26 @@ class ConversationMemory:
                 if call is not None:
                     call.output = event.output
             case _:
-                pass
+                return
+        self.revision += 1
 
     def add_message(self, item_id: str, role: Role, text: str, image_url: str | None = None) -> None:
         """Add a message that was written, seeded or shown."""
         message = self._message(item_id, role)
         message.parts[0], message.image_url = text, image_url
+        self.revision += 1
 
     def expect_words(self, item_id: str) -> None:
         """Note that the user has said something whose words are not known yet, and may never be."""
         self._message(item_id, "user")
+        self.revision += 1
+
+    def forget(self, item_id: str) -> None:
+        """Note that an item was taken out of the conversation."""
+        if self._messages.pop(item_id, None) is not None:
+            self._order.remove(item_id)
+            self._placed.discard(item_id)
+            self.revision += 1
 
     def place(self, key: str, previous: str | None = None) -> None:
         """Note where an item stands: after ``previous``, if that is known; what is known stays where it is."""
@@ -174,8 +210,8 @@ class ConversationMemory:
                 return True
         return False
 
-    def retell(self, new_id: Callable[[], str]) -> list[dict[str, Any]]:
-        """Return the items to create in a new session, oldest first, within the limits.
+    def retell(self, new_id: Callable[[], str]) -> Retelling:
+        """Return what to tell a new session, within the limits; call `adopt` if it takes over.
 
         Args:
             new_id: Makes the ids of the items.
@@ -195,8 +231,12 @@ class ConversationMemory:
             if items:
                 chosen[key] = items
         retold = {key: [{"id": new_id(), **item} for item in chosen[key]] for key in reversed(chosen)}
-        self._retold = {key: items[-1]["id"] for key, items in retold.items()}
-        return [item for items in retold.values() for item in items]
+        told = {key: items[-1]["id"] for key, items in retold.items()}
+        return Retelling([item for items in retold.values() for item in items], told)
+
+    def adopt(self, retelling: Retelling) -> None:
+        """Note that the session that was told this takes over: its items are what can be corrected from now on."""
+        self._retold = retelling.told
 
     def correct(self, item_id: str, new_id: Callable[[], str]) -> Correction | None:
         """Return what has to be replaced in the new session because less of an item was heard than was told again.

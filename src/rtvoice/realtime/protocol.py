@@ -6,57 +6,50 @@ here waits, and no frame from the server makes it raise.
 """
 
 import logging
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from rtvoice.errors import RtvoiceError, SessionError
 from rtvoice.events import (
+    AcceptUserTurnCommand,
     AgentErrorEvent,
     AssistantInterruptedEvent,
+    AssistantStartedRespondingEvent,
+    AssistantStoppedRespondingEvent,
     CommitUserTurnCommand,
-    ConversationItemAddedEvent,
+    DismissUserTurnCommand,
     Event,
     RequestResponseCommand,
-    ResponseStartedEvent,
     RestoredConversation,
     SayCommand,
     SendMessageCommand,
     SpeakHoldingPhraseCommand,
     SpeakProgressCommand,
-    SpeechDetectedEvent,
     ToolCallFinishedEvent,
     UpdateInstructionsCommand,
     UpdateSessionToolsCommand,
     UpdateSpeechSpeedCommand,
     UpdateToolChoiceCommand,
-    UserMessageAddedEvent,
-    UserStoppedSpeakingEvent,
-    UserTranscriptChunkReceivedEvent,
-    UserTranscriptCompletedEvent,
-    UserTranscriptFailedEvent,
 )
 from rtvoice.events.facts import AgentError
 from rtvoice.realtime import client_events, refusals, server_events
 from rtvoice.realtime.assistant_output import AssistantOutput
 from rtvoice.realtime.calls import Call
 from rtvoice.realtime.client_events import SessionConfig
-from rtvoice.realtime.memory import ConversationMemory
+from rtvoice.realtime.conversation_items import ConversationItems
+from rtvoice.realtime.memory import ConversationMemory, Retelling
 from rtvoice.realtime.outbox import Outbox
-from rtvoice.realtime.responses import Beginning, Purpose, ResponseArbiter, ResponseRequest
+from rtvoice.realtime.response_dialogue import ResponseDialogue
+from rtvoice.realtime.responses import Purpose, ResponseArbiter, ResponseRequest
 from rtvoice.realtime.sayings import Sayings
 from rtvoice.realtime.sent_items import SentItems
+from rtvoice.realtime.session_settings import SessionSettings
+from rtvoice.realtime.successor import Successor
 from rtvoice.realtime.tool_dialogue import ToolDialogue
+from rtvoice.realtime.user_turns import UserTurns
+from rtvoice.settings import WatchdogPolicy
 
 logger = logging.getLogger(__name__)
-
-REMEMBERED_ITEMS: Final = 1_000
-"""Items whose place has been told and is not told again; older ones are forgotten."""
-MINIMUM_TURN_BYTES: Final = 4_800
-"""The least audio that the server accepts as a turn committed by hand: 100 ms."""
-REMEMBERED_SETTINGS: Final = 100
-"""Changes of settings that can be taken back if the server refuses them."""
 
 _GO_ON: Final = (
     "The connection was lost for a moment and is restored. If your last answer broke off, go on where it stopped, "
@@ -66,7 +59,20 @@ _ASK_AGAIN: Final = (
     "The connection was lost for a moment and is restored. What the user said last did not arrive: apologise in a few "
     "words and ask the user to say it again."
 )
-_VERBATIM: Final = 'Say this to the user now, word for word in your usual voice, and nothing else: "{}"'
+_NO_PROGRESS: Final = frozenset(
+    {
+        server_events.SessionCreated,
+        server_events.SessionUpdated,
+        server_events.ErrorReceived,
+        server_events.SpeechStarted,
+        server_events.SpeechStopped,
+        server_events.Committed,
+        server_events.UserTranscriptDelta,
+        server_events.UserTranscriptCompleted,
+        server_events.UserTranscriptFailed,
+    }
+)
+"""Events that are no part of a response."""
 
 
 class RealtimeProtocol:
@@ -75,6 +81,8 @@ class RealtimeProtocol:
     Args:
         config: What the session is to be.
         clock: Returns the current time in seconds; only differences matter.
+        watchdogs: How long the server may take.
+        long_calls: Functions that may work for minutes: what others have brought is spoken of before.
 
     Attributes:
         session_id: The server's id of the session, once known.
@@ -82,33 +90,52 @@ class RealtimeProtocol:
         confirmed: Whether the server has accepted the configuration.
         heard_from_server: Whether any event has arrived that is not an error.
         refusal: The exception that ends the session, when the server refused it or its settings.
+        errors: Number of ``error`` events.
     """
 
-    def __init__(self, config: SessionConfig, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        config: SessionConfig,
+        clock: Callable[[], float],
+        *,
+        watchdogs: WatchdogPolicy | None = None,
+        long_calls: Collection[str] = (),
+    ) -> None:
         self.session_id: str | None = None
         self.expires_at: int | None = None
         self.confirmed = False
         self.heard_from_server = False
         self.refusal: RtvoiceError | None = None
+        self.errors = 0
         self._last_error: server_events.Error | None = None
         self._established = False  # the server has said more than its greeting
-        self._config = config
+        self._seed = config.seed.messages if config.seed is not None else ()
         self._clock = clock
-        self._replaced_settings: OrderedDict[str, dict[str, Any]] = OrderedDict()  # by the event that replaced them
-        self._speed: float | None = None  # yet to be sent
-        self._sent_speed: tuple[str, float] | None = None
-        self._uncommitted_bytes = 0
-        self._awaits_commit = False  # the user's turn was committed by hand, and the server has not said so yet
-        self._memory = ConversationMemory(config.seed.messages if config.seed is not None else ())
-        self._items: OrderedDict[str, None] = OrderedDict()
         self._facts: list[Event] = []
         self._outbox = Outbox()
         self._sent_items = SentItems()
-        self._written: OrderedDict[int, SendMessageCommand] = OrderedDict()  # that the server has yet to acknowledge
-        self._arbiter = ResponseArbiter(server_responds=config.turn_detection is not None)
+        self._settings = SessionSettings(config, self._outbox)
+        self._memory = ConversationMemory(self._seed)
+        by_hand = config.turn_detection is None
+        self._arbiter = ResponseArbiter(server_responds=not by_hand, limits=watchdogs)
+        emit = self._facts.append
+        self._items = ConversationItems(emit, self._outbox, self._sent_items, self._memory)
+        self._turns = UserTurns(
+            emit,
+            self._outbox,
+            self._arbiter,
+            self._items,
+            self._memory,
+            by_hand=by_hand,
+            judged=config.judges_turns,
+            codec=config.input_codec,
+        )
         self._sayings = Sayings(self._outbox)
-        self._output = AssistantOutput(self._facts.append, speaks=config.speaks)
-        self._tools = ToolDialogue(self._facts.append, self._outbox, self._sent_items, self._arbiter)
+        self._output = AssistantOutput(emit, speaks=config.speaks, codec=config.output_codec)
+        self._tools = ToolDialogue(emit, self._outbox, self._sent_items, self._arbiter, long_calls=long_calls)
+        self._responses = ResponseDialogue(
+            emit, self._outbox, self._arbiter, self._settings, self._output, self._sayings, self._tools
+        )
         self._receivers: dict[type[Any], Callable[[Any], None]] = {
             server_events.SessionCreated: self._session_created,
             server_events.SessionUpdated: self._session_updated,
@@ -117,14 +144,14 @@ class RealtimeProtocol:
             server_events.SpeechStopped: self._speech_stopped,
             server_events.Committed: self._committed,
             server_events.ItemAdded: self._item_added,
-            server_events.UserTranscriptDelta: self._user_transcript_delta,
-            server_events.UserTranscriptCompleted: self._user_transcript_completed,
-            server_events.UserTranscriptFailed: self._user_transcript_failed,
-            server_events.ResponseCreated: self._response_created,
-            server_events.ResponseDone: self._response_done,
-            server_events.OutputItem: self._output_item,
-            server_events.FunctionCallDone: self._function_call_done,
-            server_events.AudioDelta: self._output.audio_delta,
+            server_events.UserTranscriptDelta: self._turns.transcript_delta,
+            server_events.UserTranscriptCompleted: self._turns.transcript_completed,
+            server_events.UserTranscriptFailed: self._turns.transcript_failed,
+            server_events.ResponseCreated: self._responses.created,
+            server_events.ResponseDone: self._responses.done,
+            server_events.OutputItem: self._responses.output_item,
+            server_events.FunctionCallDone: self._responses.function_call_done,
+            server_events.AudioDelta: self._responses.audio_delta,
             server_events.AudioDone: self._output.audio_done,
             server_events.TextDelta: self._output.text_delta,
             server_events.TranscriptDone: self._output.transcript_done,
@@ -132,25 +159,29 @@ class RealtimeProtocol:
         }
         self._senders: dict[type[Any], Callable[[Any], None]] = {
             AssistantInterruptedEvent: self._interrupted,
+            AssistantStartedRespondingEvent: self._responses.can_be_heard,
+            AssistantStoppedRespondingEvent: self._responses.was_heard,
             ToolCallFinishedEvent: self._tools.tool_finished,
             SpeakHoldingPhraseCommand: self._tools.speak_holding_phrase,
-            SpeakProgressCommand: self._speak_progress,
+            SpeakProgressCommand: self._responses.speak_progress,
             SendMessageCommand: self._send_message,
             RequestResponseCommand: self._request_response,
-            SayCommand: self._say,
+            SayCommand: self._responses.say,
             CommitUserTurnCommand: self._commit_user_turn,
-            UpdateSpeechSpeedCommand: self._update_speed,
-            UpdateInstructionsCommand: self._update_instructions,
-            UpdateToolChoiceCommand: self._update_tool_choice,
+            AcceptUserTurnCommand: lambda command: self._turns.judged.accept(command.item_id),
+            DismissUserTurnCommand: lambda command: self._turns.judged.dismiss(command.item_id, forget=command.forget),
+            UpdateSpeechSpeedCommand: lambda command: self._settings.hold_speed(command.speed),
+            UpdateInstructionsCommand: lambda command: self._settings.update_instructions(command.instructions),
+            UpdateToolChoiceCommand: lambda command: self._settings.update_tool_choice(command.tool_choice),
             UpdateSessionToolsCommand: self._update_tools,
         }
 
     # --- in and out ---
 
     def start(self) -> None:
-        """Prepare the first frames: the configuration, then the seed."""
-        self._outbox.put(client_events.full_session_update(self._outbox.new_id("config"), self._config))
-        for message in self._config.seed.messages if self._config.seed is not None else ():
+        """Prepare the first frames: the configuration, with the changes that were made to it by now, then the seed."""
+        self._settings.send_all()
+        for message in self._seed:
             event_id = self._outbox.new_id("seed")
             self._outbox.put(client_events.seed_message(event_id, message.role, message.text))
             if message.role == "user":
@@ -158,23 +189,22 @@ class RealtimeProtocol:
 
     def connection_lost(self) -> list[Event]:
         """Take in that the session is gone, and return what follows from that, in order."""
-        active, spoke = self._arbiter.active, self._arbiter.user_speaks
-        owes_answer = self._arbiter.awaits_own_response or (active is not None and active not in self._sayings)
-        if spoke:
-            self._facts.append(UserStoppedSpeakingEvent())
-        if spoke or self._awaits_commit:
-            self._memory.expect_words(self._outbox.new_id("lost"))
+        answering, running = self._arbiter.answering, self._arbiter.running
+        unanswered = self._arbiter.awaits_own_response
+        self._turns.connection_lost()
         released = self._arbiter.connection_lost(self._sent_items.forget())
-        self._output.connection_lost(active)
+        self._output.connection_lost(running)
         self._sayings.connection_lost()
-        if active is not None:
-            self._tools.finish_response(active, cancelled=True)
+        for response_id in running:
+            self._tools.finish_response(response_id, cancelled=True)
         self._tools.release(released)
+        calls = any(call.response_id == answering for call in self._tools.open_calls)  # then their outputs go on
+        broke_off = answering is not None and not calls
         if self._memory.last_turn_is_lost:
             self._arbiter.request(ResponseRequest(Purpose.RESUMING, instructions=[_ASK_AGAIN]))
-        elif owes_answer and not any(call.response_id == active for call in self._tools.open_calls):
+        elif broke_off or (answering is None and unanswered and not self._arbiter.answer_waits):
             self._arbiter.request(ResponseRequest(Purpose.RESUMING, instructions=[_GO_ON]))
-        return self._take_facts()
+        return self.facts()
 
     def restart(self) -> RestoredConversation:
         """Prepare the first frames of a new session: the configuration as it is now, then the conversation so far.
@@ -186,40 +216,86 @@ class RealtimeProtocol:
             How much of the conversation the new session knows.
         """
         self._outbox.take()
-        self.session_id = self.expires_at = self.refusal = self._last_error = None
+        self.session_id = self.expires_at = None
         self.confirmed = self.heard_from_server = self._established = False
-        if self._speed is not None:
-            self._config = replace(self._config, speech_speed=self._speed)
-        self._speed = self._sent_speed = None
-        self._replaced_settings.clear()
-        self._uncommitted_bytes, self._awaits_commit = 0, False
-        self._outbox.put(client_events.full_session_update(self._outbox.new_id("config"), self._config))
-        items = self._memory.retell(self._new_item_id)
-        for item in items:
+        self._settings.send_all()
+        retelling = self._memory.retell(self._items.new_id)
+        for item in retelling.items:
             self._outbox.put(client_events.retold_item(self._outbox.new_id("retell"), item))
-        unacknowledged, self._written = self._written, OrderedDict()
-        for command in unacknowledged.values():
-            self._write_message(command)
-        return RestoredConversation(
-            items=len(items) + len(unacknowledged), lost_user_turns=self._memory.lost_user_turns
+        return self._begin_anew(retelling)
+
+    def prepare_successor(self) -> Successor:
+        """Return a new session that can take over by `hand_over`; the old one goes on."""
+        retelling = self._memory.retell(self._items.new_id)
+        frames = [client_events.full_session_update(self._outbox.new_id("config"), self._settings.current)]
+        frames += [client_events.retold_item(self._outbox.new_id("retell"), item) for item in retelling.items]
+        return Successor(frames, retelling, self.revision)
+
+    def hand_over(self, successor: Successor) -> RestoredConversation | None:
+        """Go on in a new session that has been sent its frames, and is ready.
+
+        Returns:
+            How much of the conversation it knows; ``None`` if it must not take over: the moment is not quiet, or it
+            does not know the latest. Then all stays as it is.
+        """
+        if not self.quiet or successor.revision != self.revision:
+            return None
+        self.session_id, self.expires_at = successor.session_id, successor.expires_at
+        self._settings.begin()
+        self._arbiter.begin_anew(self._sent_items.forget())
+        self._sayings.connection_lost()
+        self._output.connection_lost(())
+        return self._begin_anew(successor.retelling)
+
+    def _begin_anew(self, retelling: Retelling) -> RestoredConversation:
+        self.refusal = self._last_error = None
+        self._responses.begin_anew()
+        self._turns.begin_anew()
+        self._memory.adopt(retelling)
+        items = len(retelling.items) + self._items.write_again()
+        return RestoredConversation(items=items, lost_user_turns=self._memory.lost_user_turns)
+
+    @property
+    def revision(self) -> tuple[int, int]:
+        """Grows with everything that a new session would have to be told differently."""
+        return self._settings.revision, self._memory.revision
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is going on: nobody speaks or is about to, nothing plays, no call is under way."""
+        arbiter = self._arbiter
+        return not (
+            arbiter.line_in_use
+            or arbiter.waiting
+            or arbiter.awaits_own_response
+            or self._turns.under_way
+            or self._responses.unheard
+            or self._tools.open_calls
+            or self._outbox
+            or self._settings.holds_speed
         )
 
     def receive(self, frame: str | bytes) -> list[Event]:
         """Take in one frame from the server and return what it means, in order."""
         event = server_events.parse(frame)
-        if event is None:
+        now = self._clock()
+        if event is None:  # it may be a part of a response that we have no use for
+            self._arbiter.progress(now)
             return []
-        self._arbiter.heard(self._clock())
+        self._arbiter.heard(now)
         kind = type(event)
+        if kind not in _NO_PROGRESS:
+            self._arbiter.progress(now)
         if kind is not server_events.ErrorReceived:
             self.heard_from_server = True
             self._last_error = None
             if kind is not server_events.SessionCreated:
                 self._established = True
         self._receivers[kind](event)
-        return self._take_facts()
+        return self.facts()
 
-    def _take_facts(self) -> list[Event]:
+    def facts(self) -> list[Event]:
+        """Return what has followed since the last call: `frames`, too, has consequences, when time has passed."""
         facts = self._facts.copy()
         self._facts.clear()
         for fact in facts:
@@ -233,22 +309,22 @@ class RealtimeProtocol:
 
     def frames(self) -> list[bytes]:
         """Return the frames that may be sent now, in order."""
-        self._use_free_line()
+        self._responses.use_free_line(self._clock())
         return self._outbox.take()
 
     def deadline(self) -> float | None:
         """Return the time at which `frames` should be asked again even if nothing happens."""
-        return self._arbiter.deadline()
+        return None if self.given_up is not None else self._arbiter.deadline()
 
     def append_audio(self, pcm: bytes) -> bytes:
         """Return the frame for microphone audio (PCM16, 24 kHz, mono, not empty)."""
-        self._uncommitted_bytes += len(pcm)
-        return client_events.append_audio(pcm)
+        return self._turns.append_audio(pcm)
 
     @property
     def wants_to_send(self) -> bool:
         """Whether `frames` may have something, or `deadline` may have moved."""
-        return bool(self._outbox) or self._arbiter.waiting > 0 or self._speed is not None
+        arbiter = self._arbiter
+        return bool(self._outbox) or arbiter.waiting > 0 or arbiter.deadline_moved or self._settings.holds_speed
 
     def connection_failure(self, close_code: int | None, reason: str) -> SessionError | None:
         """Return the exception for a connection that the server closed before the session stood.
@@ -275,6 +351,16 @@ class RealtimeProtocol:
         return self._last_error.code if self._last_error else None
 
     @property
+    def given_up(self) -> str | None:
+        """Why the connection is of no use any more, although it is open."""
+        return self._responses.given_up
+
+    @property
+    def completed_responses(self) -> int:
+        """Number of responses that the server has completed."""
+        return self._responses.completed
+
+    @property
     def response_active(self) -> bool:
         """Whether the server is generating a response, or was asked to."""
         return self._arbiter.line_in_use
@@ -292,10 +378,12 @@ class RealtimeProtocol:
 
     def _session_updated(self, event: server_events.SessionUpdated) -> None:
         self.confirmed = True
+        self.session_id = event.session.id or self.session_id
         self.expires_at = event.session.expires_at or self.expires_at
 
     def _error(self, event: server_events.ErrorReceived) -> None:
         error = event.error
+        self.errors += 1
         if error.code == refusals.ALREADY_ACTIVE:
             if self._arbiter.refused(error.event_id, self._clock()):
                 logger.debug("A response was already running; the request waits")
@@ -303,13 +391,12 @@ class RealtimeProtocol:
         if refusals.is_benign(error):
             logger.debug("The server found a request superfluous: %s", error.code)
             return
-        if self._sent_speed is not None and error.event_id == self._sent_speed[0] and self._arbiter.line_in_use:
-            self._speed = self._speed or self._sent_speed[1]  # the server began to speak before it got there
-            return
+        if self._arbiter.line_in_use and self._settings.speed_came_too_late(error.event_id):
+            return  # the server began to speak before it got there
         self._last_error = error
         self._arbiter.failed(error.event_id)
-        self._written.pop(self._sent_items.refuse(error.event_id or ""), None)
-        self._config = replace(self._config, **self._replaced_settings.pop(error.event_id or "", {}))
+        self._items.refuse(error.event_id)
+        self._settings.refuse(error.event_id)
         if refusals.is_token_expired(error) and not self._established:
             self.refusal = refusals.close_refusal(error, None, "")
         elif refusals.is_refusal(error.code) and not self._established:
@@ -323,155 +410,33 @@ class RealtimeProtocol:
         """Whether the server refused the configuration: it may do so without saying what it refuses."""
         if error.event_id is None:
             # Azure's gpt-realtime-1.5 refuses reasoning like that, without naming the parameter.
-            named = (error.param or "").startswith("session") or self._config.reasoning_effort is not None
+            named = (error.param or "").startswith("session") or self._settings.current.reasoning_effort is not None
             return error.type == "invalid_request_error" and named and not self._established
         return error.event_id.startswith("config_")
 
     def _report(self, error: AgentError) -> None:
         self._facts.append(AgentErrorEvent(error, error.event_id))
 
-    # --- from the server: the user ---
+    # --- from the server: the user and the conversation ---
 
     def _speech_started(self, event: server_events.SpeechStarted) -> None:
-        self._tools.release(self._arbiter.user_started())
-        self._facts.append(SpeechDetectedEvent(item_id=event.item_id, audio_start_ms=event.audio_start_ms))
+        self._tools.release(self._turns.speech_started(event))
 
-    def _speech_stopped(self, _: server_events.SpeechStopped) -> None:
-        self._arbiter.user_stopped(self._clock())
-        self._facts.append(UserStoppedSpeakingEvent())
+    def _speech_stopped(self, event: server_events.SpeechStopped) -> None:
+        self._turns.speech_stopped(event, self._clock())
 
     def _committed(self, event: server_events.Committed) -> None:
-        self._arbiter.user_stopped(self._clock())
-        self._awaits_commit = False
-        self._place_item(event.item_id, event.previous_item_id, "user")
-        if event.item_id:
-            self._memory.expect_words(event.item_id)
+        self._turns.committed(event, self._clock())
 
     def _item_added(self, event: server_events.ItemAdded) -> None:
-        item = event.item
-        number = 0
-        if item.type == "function_call_output":
-            number = self._sent_items.acknowledge(item.call_id or "")
-        elif item.type == "message" and item.role == "user" and item.id not in self._items:
-            number = self._sent_items.acknowledge()
-        elif item.type == "function_call":
-            self._tools.announce(item)
-        self._arbiter.items_are_acknowledged(number)
-        self._place_item(item.id, event.previous_item_id, item.role)
-        written = self._written.pop(number, None)
-        if written is not None:
-            self._memory.add_message(item.id, "user", written.text, written.image_url)
-            if written.text:
-                self._facts.append(UserMessageAddedEvent(text=written.text, item_id=item.id))
-
-    def _place_item(self, item_id: str, previous_item_id: str | None, role: str | None) -> None:
-        if not item_id or item_id in self._items:
-            return
-        self._know_item(item_id)
-        self._memory.place(item_id, previous_item_id)
-        self._facts.append(ConversationItemAddedEvent(item_id=item_id, previous_item_id=previous_item_id, role=role))
-
-    def _know_item(self, item_id: str) -> None:
-        self._items[item_id] = None
-        if len(self._items) > REMEMBERED_ITEMS:
-            self._items.popitem(last=False)
-
-    def _new_item_id(self) -> str:
-        """Return the id of an item that we tell again; nobody needs to hear that the server has added it."""
-        item_id = self._outbox.new_id("told")
-        self._know_item(item_id)
-        return item_id
-
-    def _user_transcript_delta(self, event: server_events.UserTranscriptDelta) -> None:
-        self._facts.append(UserTranscriptChunkReceivedEvent(event.delta, item_id=event.item_id))
-
-    def _user_transcript_completed(self, event: server_events.UserTranscriptCompleted) -> None:
-        self._facts.append(UserTranscriptCompletedEvent(event.transcript, event.item_id, usage=event.usage or {}))
-
-    def _user_transcript_failed(self, event: server_events.UserTranscriptFailed) -> None:
-        self._facts.append(UserTranscriptFailedEvent(item_id=event.item_id, error=refusals.as_agent_error(event.error)))
-
-    # --- from the server: responses ---
-
-    def _response_created(self, event: server_events.ResponseCreated) -> None:
-        response_id = event.response.id
-        saying = (event.response.metadata or {}).get(client_events.SAY_KEY)
-        request_id = saying if isinstance(saying, str) else None
-        if request_id is None and not event.response.conversation_id:
-            request_id = self._arbiter.asked_for  # not every server gives metadata back
-        beside = request_id is not None or event.response.conversation_id is None
-        if beside and self._arbiter.active is not None and not self._arbiter.is_running(response_id):
-            self._begins_beside(response_id, request_id)
-            return
-        lost = self._arbiter.answering
-        beginning = self._arbiter.created(response_id, request_id)
-        if beginning is Beginning.REPEATED:
-            return
-        if lost is not None:  # its end never reached us
-            self._end_response(server_events.Response(id=lost, status="incomplete"))
-        self._tools.finish_others(response_id)
-        if beginning is Beginning.UNWANTED:
-            self._output.mute(response_id)
-            self._cancel(response_id)
-            return
-        if request_id is not None:
-            self._sayings.began(response_id, request_id)
-            self._output.is_beside_conversation(response_id)
-        self._facts.append(ResponseStartedEvent(response_id=response_id, request_id=request_id))
-
-    def _begins_beside(self, response_id: str, request_id: str | None) -> None:
-        """Let nobody hear a response beside the conversation that runs at the same time as another.
-
-        It is words of ours that crossed a response of the server's own, and wait again, or it belongs to
-        another client that is attached to the session.
-        """
-        self._output.mute(response_id)
-        self._arbiter.began_beside(response_id, request_id)
-        if request_id is not None:
-            self._cancel(response_id)
-
-    def _cancel(self, response_id: str | None) -> None:
-        self._outbox.put(client_events.response_cancel(self._outbox.new_id("cancel"), response_id))
-
-    def _response_done(self, event: server_events.ResponseDone) -> None:
-        response = event.response
-        response.id = response.id or self._arbiter.active or ""
-        for item in response.output:
-            if item is not None and item.type == "function_call" and item.status != "incomplete":
-                self._tools.report(response.id, item.id, item.call_id, item.name, item.arguments)
-        self._end_response(response)
-
-    def _end_response(self, response: server_events.Response) -> None:
-        if not self._arbiter.done(response.id):
-            return
-        self._tools.finish_response(response.id, cancelled=response.status == "cancelled")
-        failure = refusals.response_failure(response)
-        if failure is not None:
-            self._report(failure)
-        self._sayings.ended(response.id, completed=response.status == "completed")
-        self._output.finish(response)
-
-    def _output_item(self, event: server_events.OutputItem) -> None:
-        item = event.item
-        self._sayings.item(event.response_id, item.id)
-        if item.type == "function_call":
-            self._tools.announce(item)
-            if item.status == "completed":
-                self._tools.report(event.response_id, item.id, item.call_id, item.name, item.arguments)
-
-    def _function_call_done(self, event: server_events.FunctionCallDone) -> None:
-        self._tools.report(event.response_id, event.item_id, event.call_id, event.name, event.arguments)
+        if event.item.type == "function_call":
+            self._tools.announce(event.item)
+        self._arbiter.items_are_acknowledged(self._items.added(event))
 
     # --- from the other parts ---
 
     def _interrupted(self, event: AssistantInterruptedEvent) -> None:
-        # The server cancels by itself when it hears the user; asking again would only earn an error.
-        # It does not cancel what is said beside the conversation.
-        saying = self._arbiter.saying
-        if saying is not None:
-            self._cancel(saying)
-        if event.by_program and self._arbiter.line_in_use and (saying is None or self._arbiter.answering is not None):
-            self._cancel(None)
+        self._responses.interrupted(event)
         for cut in event.cuts:
             self._sayings.was_cut(cut)
             self._correct(cut.item_id)
@@ -482,7 +447,7 @@ class RealtimeProtocol:
 
     def _correct(self, item_id: str) -> None:
         """Replace an item of a session before this one by what was heard of it after all."""
-        correction = self._memory.correct(item_id, self._new_item_id)
+        correction = self._memory.correct(item_id, self._items.new_id)
         if correction is None:
             return
         self._outbox.put(client_events.delete_item(self._outbox.new_id("delete"), correction.outdated_id))
@@ -490,110 +455,19 @@ class RealtimeProtocol:
             event_id = self._outbox.new_id("retell")
             self._outbox.put(client_events.retold_item(event_id, correction.item, correction.previous_item_id))
 
-    def _speak_progress(self, command: SpeakProgressCommand) -> None:
-        if self._arbiter.line_in_use or self._arbiter.waiting or self._arbiter.user_speaks:
-            logger.debug("The line is in use: progress is not worth waiting for")
-            return
-        self._arbiter.request(ResponseRequest(Purpose.HOLDING, instructions=[command.phrase]))
-
     def _send_message(self, command: SendMessageCommand) -> None:
-        number = self._write_message(command)
+        number = self._items.write(command)
         if command.respond:
             self._arbiter.request(ResponseRequest(Purpose.ANSWER, about=number))
-
-    def _write_message(self, command: SendMessageCommand) -> int:
-        event_id = self._outbox.new_id("message")
-        self._outbox.put(client_events.user_message(event_id, command.text, command.image_url))
-        number = self._sent_items.add(event_id)
-        self._written[number] = command
-        if len(self._written) > REMEMBERED_ITEMS:
-            self._written.popitem(last=False)
-        return number
 
     def _request_response(self, command: RequestResponseCommand) -> None:
         instructions = [command.instructions] if command.instructions else []
         self._arbiter.request(ResponseRequest(Purpose.ANSWER, instructions=instructions))
 
-    def _say(self, command: SayCommand) -> None:
-        self._sayings.request(command.request_id, command.text)
-        self._arbiter.request(
-            ResponseRequest(Purpose.SAYING, instructions=[command.text], request_id=command.request_id)
-        )
-
     def _commit_user_turn(self, _: CommitUserTurnCommand) -> None:
-        if self._config.turn_detection is not None:
-            logger.warning("The user's turn was not committed by hand: turn detection does it")
-            return
-        if self._uncommitted_bytes < MINIMUM_TURN_BYTES:
-            logger.info("The user's turn was not committed: it has less than 100 ms of audio")
-            return
-        self._uncommitted_bytes, self._awaits_commit = 0, True
-        self._outbox.put(client_events.commit_audio(self._outbox.new_id("commit")))
-        self._arbiter.request(ResponseRequest(Purpose.ANSWER))
-
-    def _update_speed(self, command: UpdateSpeechSpeedCommand) -> None:
-        self._speed = command.speed
-
-    def _update_instructions(self, command: UpdateInstructionsCommand) -> None:
-        event_id = self._outbox.new_id("instructions")
-        self._change_settings(event_id, instructions=command.instructions)
-        self._outbox.put(client_events.session_update(event_id, instructions=command.instructions))
-
-    def _update_tool_choice(self, command: UpdateToolChoiceCommand) -> None:
-        event_id = self._outbox.new_id("tools")
-        self._change_settings(event_id, tool_choice=command.tool_choice)
-        self._outbox.put(client_events.session_update(event_id, tool_choice=command.tool_choice))
+        if self._turns.commit():
+            self._arbiter.request(ResponseRequest(Purpose.ANSWER))
 
     def _update_tools(self, command: UpdateSessionToolsCommand) -> None:
-        self._use_free_line()  # what was asked for before still sees the old tools
-        event_id = self._outbox.new_id("tools")
-        tools = client_events.tool_schemas(command.tools)
-        self._change_settings(event_id, tools=tools)
-        self._outbox.put(client_events.session_update(event_id, tools=tools))
-
-    def _change_settings(self, event_id: str, **settings: Any) -> None:
-        """Note what the session is to be from this event on, unless the server refuses it."""
-        self._replaced_settings[event_id] = {name: getattr(self._config, name) for name in settings}
-        if len(self._replaced_settings) > REMEMBERED_SETTINGS:
-            self._replaced_settings.popitem(last=False)
-        self._config = replace(self._config, **settings)
-
-    # --- what had to wait ---
-
-    def _use_free_line(self) -> None:
-        """If no response is running, do what had to wait for that."""
-        now = self._clock()
-        unended = self._arbiter.catch_up(now)
-        if unended is not None:
-            self._end_response(server_events.Response(id=unended, status="incomplete"))
-        if self._speed is not None and not self._arbiter.line_in_use:
-            self._send_speed(self._speed)
-        request = self._arbiter.take()
-        if request is not None:
-            self._create_response(request, now)
-
-    def _send_speed(self, speed: float) -> None:
-        event_id = self._outbox.new_id("speed")
-        self._change_settings(event_id, speech_speed=speed)
-        self._outbox.put(client_events.speed_update(event_id, speed))
-        self._speed, self._sent_speed = None, (event_id, speed)
-
-    def _create_response(self, request: ResponseRequest, now: float) -> None:
-        sentences = request.instructions
-        is_answer = request.purpose in (Purpose.ANSWER, Purpose.RESUMING)
-        if not is_answer:
-            sentences = [_VERBATIM.format(" ".join(request.instructions))]
-        # Instructions replace the session's for this response: keep persona and language.
-        texts = (self._config.instructions, "\n".join(sentences)) if sentences else ()
-        instructions = "\n\n".join(text for text in texts if text)
-        event_id = self._outbox.new_id("create")
-        if request.request_id is not None:
-            frame = client_events.say(event_id, instructions, request.request_id)
-        elif instructions:
-            tool_choice = "auto" if is_answer else "none"
-            frame = client_events.response_create(event_id, instructions=instructions, tool_choice=tool_choice)
-        else:
-            frame = client_events.response_create(event_id)
-        self._outbox.put(frame)
-        self._arbiter.sent(request, event_id, now)
-        self._tools.release(request.call_ids)
+        self._responses.use_free_line(self._clock())  # what was asked for before still sees the old tools
+        self._settings.update_tools(client_events.tool_schemas(command.tools))

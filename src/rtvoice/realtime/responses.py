@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
+from rtvoice.realtime.response_watch import Overdue, ResponseWatch
+from rtvoice.settings import WatchdogPolicy
+
 logger = logging.getLogger(__name__)
 
 OWN_RESPONSE_WAIT_S: Final = 4.0
 """How long after the user's turn the server may take to open its own response before we stop waiting for it."""
-ANSWER_WAIT_S: Final = 15.0
-"""How long a request may stay unanswered before it is asked again."""
 REFUSED_WAIT_S: Final = 1.0
 """Pause before asking again when the server says that a response runs which it never announced."""
-RESPONSE_SILENCE_S: Final = 60.0
-"""How long the server may say nothing at all while a response runs before we take that response as over."""
 SPEECH_SILENCE_S: Final = 300.0
 """How long the server may say nothing at all while the user speaks before we take the user's turn as over."""
 WAITING_PHRASES: Final = 16
@@ -109,7 +108,6 @@ class _Sent:
 
     request: ResponseRequest
     event_id: str
-    at: float
     covered: bool = False
 
 
@@ -118,10 +116,16 @@ class ResponseArbiter:
 
     Args:
         server_responds: Whether the server opens a response by itself when a user's turn ends.
+        limits: How long a response may take to begin, and to make progress.
+
+    Attributes:
+        deadline_moved: Whether `deadline` may be earlier than when it was last asked.
     """
 
-    def __init__(self, *, server_responds: bool) -> None:
+    def __init__(self, *, server_responds: bool, limits: WatchdogPolicy | None = None) -> None:
         self._server_responds = server_responds
+        self._watch = ResponseWatch(limits or WatchdogPolicy())
+        self.deadline_moved = False
         self._queue: deque[ResponseRequest] = deque()  # never two that merge
         self._answering: str | None = None
         self._saying: str | None = None
@@ -130,7 +134,8 @@ class ResponseArbiter:
         self._sent: _Sent | None = None  # not yet answered
         self._begun: _Sent | None = None  # the last one that seemed to be answered, in case its refusal comes late
         self._user_speaks = False
-        self._own_response_until: float | None = None
+        self._turn_is_unanswered = False  # the user's, which the server answers by itself
+        self._own_response_until: float | None = None  # others wait for that, but not for ever
         self._retry_at: float | None = None
         self._heard_at = 0.0
         self._acknowledges_items = False
@@ -156,6 +161,11 @@ class ResponseArbiter:
         return response_id in (self._answering, self._saying)
 
     @property
+    def running(self) -> list[str]:
+        """The responses that are running, as far as we know; the one in the conversation first."""
+        return [response_id for response_id in (self._answering, self._saying) if response_id is not None]
+
+    @property
     def line_in_use(self) -> bool:
         """Whether a response is running or asked for."""
         return self.active is not None or self._sent is not None
@@ -172,13 +182,18 @@ class ResponseArbiter:
 
     @property
     def awaits_own_response(self) -> bool:
-        """Whether the server is about to answer the user by itself."""
-        return self._own_response_until is not None
+        """Whether the server is to answer the user by itself, and has not begun."""
+        return self._turn_is_unanswered
 
     @property
     def waiting(self) -> int:
         """Number of requests that wait."""
         return len(self._queue)
+
+    @property
+    def answer_waits(self) -> bool:
+        """Whether an answer is among them."""
+        return any(request.purpose is Purpose.ANSWER for request in self._queue)
 
     # --- what we want ---
 
@@ -209,41 +224,43 @@ class ResponseArbiter:
 
     def sent(self, request: ResponseRequest, event_id: str, now: float) -> None:
         """Note that a request was sent: the line is in use until it is answered or refused."""
-        self._sent, self._begun = _Sent(request, event_id, now), None
+        self._sent, self._begun = _Sent(request, event_id), None
+        self._watch.expect_answer(now)
+        self.deadline_moved = True
 
     # --- time ---
 
-    def catch_up(self, now: float) -> str | None:
+    def catch_up(self, now: float) -> Overdue | None:
         """Note that time has passed: give up waiting for what should have come by now.
 
+        An answer that does not begin is asked for once more.
+
         Returns:
-            The response that must be taken as over, because the server has long fallen silent about it.
+            What is overdue. To cancel a response that makes no progress, or to reconnect, is the caller's business.
         """
         if self._own_response_until is not None and now >= self._own_response_until:
             self._own_response_until = None
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
-        if self._sent is not None and now >= self._sent.at + ANSWER_WAIT_S:
-            logger.warning("The server did not answer a response.create for %.0f s; asking again", ANSWER_WAIT_S)
-            self._put_back(self._sent.request)
-            self._sent = None
         if self._user_speaks and now >= self._heard_at + SPEECH_SILENCE_S:
             logger.warning("The user has spoken for %.0f s without a word from the server; going on", SPEECH_SILENCE_S)
             self._user_speaks = False
-        if self.active is None or now < self._heard_at + RESPONSE_SILENCE_S:
-            return None
-        logger.warning("The server has not ended a response and fell silent for %.0f s; going on", RESPONSE_SILENCE_S)
-        return self.active
+        overdue = self._watch.overdue(now)
+        if overdue is not None and overdue.watchdog == "answer":
+            if self._sent is not None:
+                self._put_back(self._sent.request)
+                self._sent = None
+            elif self._turn_is_unanswered:
+                self.request(ResponseRequest(Purpose.ANSWER))
+        return overdue
 
     def deadline(self) -> float | None:
         """Return when `catch_up` should be called although nothing happens, ``None`` for never."""
+        self.deadline_moved = False
         times = [self._own_response_until, self._retry_at] if self._queue else []
-        if self._sent is not None:
-            times.append(self._sent.at + ANSWER_WAIT_S)
+        times.append(self._watch.deadline())
         if self._user_speaks:
             times.append(self._heard_at + SPEECH_SILENCE_S)
-        if self.active is not None:
-            times.append(self._heard_at + RESPONSE_SILENCE_S)
         return min((time for time in times if time is not None), default=None)
 
     # --- what the server says ---
@@ -251,6 +268,10 @@ class ResponseArbiter:
     def heard(self, now: float) -> None:
         """Note that the server said something, whatever it was."""
         self._heard_at = now
+
+    def progress(self, now: float) -> None:
+        """Note that something came that may be part of the response that runs."""
+        self._watch.progress(now)
 
     def created(self, response_id: str, request_id: str | None = None) -> Beginning:
         """Note that a response began: in the conversation, or with a ``request_id`` beside it."""
@@ -260,7 +281,15 @@ class ResponseArbiter:
             self._saying = response_id
         else:
             self._answering = response_id
+            self._turn_is_unanswered = False
             self._own_response_until = self._retry_at = None
+        beginning = self._judge_beginning(request_id)
+        self._watch.began(self._heard_at)
+        self._review_expectations()
+        self.deadline_moved = True
+        return beginning
+
+    def _judge_beginning(self, request_id: str | None) -> Beginning:
         sent = self._sent
         if sent is None or request_id not in (None, sent.request.request_id):  # not what we asked for last
             if request_id is None:
@@ -283,6 +312,7 @@ class ResponseArbiter:
         if sent is not None and request_id is not None and sent.request.request_id == request_id:
             self._put_back(sent.request)
             self._sent = self._begun = None
+            self._review_expectations()
 
     def done(self, response_id: str) -> bool:
         """Note that a response is over; return ``False`` if that was known."""
@@ -296,6 +326,9 @@ class ResponseArbiter:
             self._sent = None  # it was ours, and its beginning never reached us
         self._past.append(response_id)
         self._retry_at = None
+        if self.active is None:
+            self._watch.ended()
+            self._review_expectations()
         return True
 
     def refused(self, event_id: str | None, now: float) -> bool:
@@ -319,12 +352,18 @@ class ResponseArbiter:
             self._put_back(sent.request)
         if self._answering is None:
             self._retry_at = now + REFUSED_WAIT_S
+            self.deadline_moved = True
+        else:
+            self._review_expectations()
         return True
 
     def failed(self, event_id: str | None) -> None:
         """Note that the server rejected one of our events for another reason; a request is then given up."""
         if self._sent is not None and event_id == self._sent.event_id:
             self._sent = None
+        elif event_id is None and self._sent is None:
+            self._turn_is_unanswered = False  # the server has said what is wrong
+        self._review_expectations()
 
     def items_are_acknowledged(self, number: int) -> None:
         """Note that the server has put our items up to this number into the conversation, 0 if not ours."""
@@ -337,15 +376,27 @@ class ResponseArbiter:
         Returns:
             The calls whose holding phrase is dropped for it.
         """
-        self._user_speaks = True
+        self._user_speaks = self.deadline_moved = True
+        self._turn_is_unanswered = False
         self._own_response_until = None
+        self._review_expectations()
         return self._drop([request for request in self._queue if request.is_fleeting])
 
     def user_stopped(self, now: float) -> None:
         """Note that the user's turn is over."""
         if self._user_speaks and self._server_responds:
+            self._turn_is_unanswered = True
             self._own_response_until = now + OWN_RESPONSE_WAIT_S
+            self._watch.expect_answer(now)
+            self.deadline_moved = True
         self._user_speaks = False
+
+    def turn_is_judged(self) -> None:
+        """Note that it is decided whether the user's turn is answered: if so, that is asked for by `request`."""
+        self._turn_is_unanswered = False
+        self._own_response_until = None
+        self.deadline_moved = True
+        self._review_expectations()
 
     def connection_lost(self, items_sent: int) -> list[str]:
         """Note that the session is gone: nobody speaks, nothing runs, and what was asked for in vain waits again.
@@ -358,12 +409,17 @@ class ResponseArbiter:
         """
         if self._sent is not None and self._sent.request.purpose is not Purpose.HOLDING:
             self._put_back(self._sent.request)
-        self._past += [response_id for response_id in (self._answering, self._saying) if response_id is not None]
+        self._past += self.running
         self._answering = self._saying = self._sent = self._begun = None
-        self._user_speaks = False
+        self._user_speaks = self._turn_is_unanswered = False
+        self.begin_anew(items_sent)
+        return self._drop([request for request in self._queue if request.purpose is Purpose.HOLDING])
+
+    def begin_anew(self, items_sent: int) -> None:
+        """Note that a new session takes over, which knows all items of ours up to this number."""
         self._own_response_until = self._retry_at = None
         self._acknowledged = items_sent
-        return self._drop([request for request in self._queue if request.purpose is Purpose.HOLDING])
+        self._watch.begin_anew()
 
     def drop_holding(self, group: str) -> list[str]:
         """Drop the holding phrases of a response that was cancelled; return their calls."""
@@ -373,6 +429,11 @@ class ResponseArbiter:
         for request in requests:
             self._queue.remove(request)
         return [call_id for request in requests for call_id in request.call_ids]
+
+    def _review_expectations(self) -> None:
+        """Stop expecting a response if nobody is owed one any more."""
+        if self._sent is None and not self._turn_is_unanswered:
+            self._watch.expect_nothing()
 
     def _put_back(self, request: ResponseRequest) -> None:
         """Queue a request that was sent in vain: it comes first, with what has come to wait behind it."""

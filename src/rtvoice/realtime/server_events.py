@@ -125,6 +125,7 @@ class SpeechStopped(_Wire):
     """Turn detection heard the end of it."""
 
     type: Literal["input_audio_buffer.speech_stopped"]
+    audio_end_ms: OptionalInt = None
 
 
 class Committed(_Wire):

@@ -1,6 +1,6 @@
 """Function calls on the wire: their reports become facts, their outputs and what follows become frames."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from rtvoice.events import Event, SpeakHoldingPhraseCommand, ToolCallFinishedEvent, ToolCallRequestedEvent
 from rtvoice.realtime import client_events, server_events
@@ -18,16 +18,23 @@ class ToolDialogue:
         outbox: Takes the frames.
         sent_items: The items of ours in the conversation.
         arbiter: Where responses are asked for.
+        long_calls: Functions that may work for minutes; see `FunctionCalls`.
     """
 
     def __init__(
-        self, emit: Callable[[Event], None], outbox: Outbox, sent_items: SentItems, arbiter: ResponseArbiter
+        self,
+        emit: Callable[[Event], None],
+        outbox: Outbox,
+        sent_items: SentItems,
+        arbiter: ResponseArbiter,
+        *,
+        long_calls: Collection[str] = (),
     ) -> None:
         self._emit = emit
         self._outbox = outbox
         self._sent_items = sent_items
         self._arbiter = arbiter
-        self._calls = FunctionCalls()
+        self._calls = FunctionCalls(long_calls)
 
     @property
     def open_calls(self) -> list[Call]:
