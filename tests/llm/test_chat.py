@@ -2,7 +2,16 @@ from typing import Any
 
 import pytest
 
-from rtvoice.llm import AssistantMessage, ChatInvokeCompletion, ChatInvokeUsage, ChatModel, Message, UserMessage
+from rtvoice.llm import (
+    AssistantMessage,
+    ChatInvokeCompletion,
+    ChatInvokeUsage,
+    ChatModel,
+    Function,
+    Message,
+    ToolCall,
+    UserMessage,
+)
 
 
 class Echo(ChatModel):
@@ -30,6 +39,23 @@ async def test_subclass_with_nothing_but_invoke() -> None:
     assert (model.timeout, model.max_retries, model.max_tokens) == (60.0, 2, None)
     with pytest.raises(NotImplementedError, match="Own does not stream"):
         model.stream([])
+
+
+async def test_a_model_that_cannot_stream_gives_all_at_once() -> None:
+    call = ToolCall(id="a", function=Function(name="look", arguments="{}"))
+    asked: list[dict[str, Any]] = []
+
+    class Caller(ChatModel):
+        async def invoke(
+            self, messages: list[Message], output_format: type[Any] | None = None, **kwargs: Any
+        ) -> ChatInvokeCompletion[str]:
+            asked.append(kwargs)
+            return ChatInvokeCompletion(completion="" if kwargs else "Hi.", tool_calls=[call] if kwargs else [])
+
+    model, tool = Caller(), {"type": "function", "function": {"name": "look"}}
+    assert [part async for part in model.stream_with_tools([], [tool], "required")] == [call]
+    assert [part async for part in model.stream_with_tools([], [])] == ["Hi."]
+    assert asked == [{"tools": [tool], "tool_choice": "required"}, {}]
 
 
 def test_settings() -> None:

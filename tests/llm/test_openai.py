@@ -178,6 +178,36 @@ async def test_stream_left_early_closes_the_connection(chat_server: Any, model: 
     await chat_server.all_closed()  # before the model is closed
 
 
+async def test_stream_with_tools(chat_server: Any, model: ChatOpenAI) -> None:
+    def chunk(**delta: Any) -> dict[str, Any]:
+        return {"choices": [{"index": 0, "delta": delta}]}
+
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    chat_server.will_stream(
+        chunk(role="assistant", content="One "),
+        chunk(content="moment."),
+        chunk(tool_calls=[{"index": 0, "id": "a", "type": "function", "function": {"name": "look", "arguments": ""}}]),
+        chunk(tool_calls=[{"index": 0, "function": {"arguments": '{"up":'}}]),
+        chunk(tool_calls=[{"index": 0, "function": {"arguments": "1}"}}]),
+    )
+    call = ToolCall(id="a", function=Function(name="look", arguments='{"up":1}'))
+    parts = [part async for part in model.stream_with_tools(HELLO, [tool], "required")]
+    assert parts == ["One ", "moment.", call]
+    assert (chat_server.body["tools"], chat_server.body["tool_choice"]) == ([tool], "required")
+    assert chat_server.body["stream"] is True
+
+    chat_server.will_stream(chunk(content="Hi."))
+    assert [part async for part in model.stream_with_tools(HELLO, [])] == ["Hi."]
+    assert chat_server.body.keys().isdisjoint({"tools", "tool_choice"})
+
+
+async def test_stream_with_tools_left_early_closes_the_connection(chat_server: Any, model: ChatOpenAI) -> None:
+    chat_server.will_stream({"choices": [{"index": 0, "delta": {"content": "A"}}]}, stall=True)
+    async with contextlib.aclosing(model.stream_with_tools(HELLO, [])) as parts:
+        assert await anext(parts) == "A"
+    await chat_server.all_closed()  # before the model is closed
+
+
 async def test_broken_streams(chat_server: Any, model: ChatOpenAI) -> None:
     chat_server.will_stream(end=b"data: {nope\n\n")
     with pytest.raises(ChatCompletionError, match="a-model sent a chunk that is not JSON"):

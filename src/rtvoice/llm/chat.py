@@ -1,7 +1,7 @@
 """What rtvoice needs of a language model: ``ChatModel``. Subclass it to bring your own."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -134,6 +134,25 @@ class ChatModel(ABC):
             NotImplementedError: The model cannot stream.
         """
         raise NotImplementedError(f"{type(self).__name__} does not stream; use invoke()")
+
+    async def stream_with_tools(
+        self, messages: list[Message], tools: Sequence[dict[str, Any]], tool_choice: str | dict[str, Any] = "auto"
+    ) -> AsyncGenerator[str | ToolCall, None]:
+        """Answer piece by piece: text as it comes, then the tools that the model wants called.
+
+        A model that does not define it asks ``invoke`` and gives the whole text at once.
+
+        Args:
+            messages: The conversation, oldest first.
+            tools: Chat Completions tools; none for an answer in words.
+            tool_choice: ``"auto"``, ``"none"``, ``"required"`` or a certain tool, as in Chat Completions.
+        """
+        options: dict[str, Any] = {"tools": list(tools), "tool_choice": tool_choice} if tools else {}
+        answer = await self.invoke(messages, **options)
+        if answer.completion:
+            yield str(answer.completion)
+        for call in answer.tool_calls:
+            yield call
 
     async def aclose(self) -> None:  # noqa: B027 - optional: most models hold nothing open
         """Release what the model holds open, such as connections. It may be used again afterwards."""

@@ -9,6 +9,7 @@ import json
 import re
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 from urllib.parse import urlsplit
 
@@ -17,8 +18,9 @@ from pydantic import BaseModel
 from rtvoice.environment import read_variable
 from rtvoice.errors import ChatCompletionError, MissingCredentialsError
 from rtvoice.llm.chat import ChatInvokeCompletion, ChatModel
-from rtvoice.llm.messages import Message
+from rtvoice.llm.messages import Message, ToolCall
 from rtvoice.llm.token_limit import TokenLimitName
+from rtvoice.llm.tool_call_deltas import ToolCallDeltas
 from rtvoice.llm.tools import Tool
 from rtvoice.llm.wire import message_to_wire, read_completion
 
@@ -132,15 +134,50 @@ class BaseOpenAICompatible(ChatModel):
             MissingCredentialsError: There is no API key.
             openai.OpenAIError: Whatever the server or the network has to complain about.
         """
-        body = self._body(messages, kwargs) | {"stream": True}
+        async with aclosing(self._deltas(self._body(messages, kwargs))) as deltas:
+            async for delta in deltas:
+                if delta.content:
+                    yield delta.content
+
+    async def stream_with_tools(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], tool_choice: str | dict[str, Any] = "auto"
+    ) -> AsyncGenerator[str | ToolCall, None]:
+        """Answer piece by piece: text as it comes, then the tools that the model wants called.
+
+        Wrap it in ``contextlib.aclosing`` if you may stop listening before the end: that closes the connection at once.
+
+        Args:
+            messages: The conversation, oldest first.
+            tools: Chat Completions tools; none for an answer in words.
+            tool_choice: ``"auto"``, ``"none"``, ``"required"`` or a certain tool, as in Chat Completions.
+
+        Raises:
+            ChatCompletionError: A piece is not JSON.
+            MissingCredentialsError: There is no API key.
+            openai.OpenAIError: Whatever the server or the network has to complain about.
+        """
+        body = self._body(messages, {})
+        if tools:
+            body |= {"tools": list(tools), "tool_choice": tool_choice}
+        calls = ToolCallDeltas()
+        async with aclosing(self._deltas(body)) as deltas:
+            async for delta in deltas:
+                if delta.content:
+                    yield delta.content
+                calls.add(delta.tool_calls or ())
+        for call in calls.finish():
+            yield call
+
+    async def _deltas(self, body: dict[str, Any]) -> AsyncGenerator[Any, None]:
+        """Yield the delta of every choice of a streamed answer."""
         client = await self._get_client()
-        async with await self._request(client, body) as chunks:
+        async with await self._request(client, body | {"stream": True}) as chunks:
             try:
                 async for chunk in chunks:
                     # Azure's content filter and usage reports send chunks without choices, some servers without delta.
                     for choice in getattr(chunk, "choices", None) or ():
-                        if choice.delta and choice.delta.content:
-                            yield choice.delta.content
+                        if choice.delta:
+                            yield choice.delta
             except json.JSONDecodeError as error:
                 raise ChatCompletionError(f"The server of {self.model} sent a chunk that is not JSON") from error
 
