@@ -226,3 +226,40 @@ async def test_nothing_is_left_behind(dial: Any) -> None:
 
 async def test_stopping_before_starting_does_nothing() -> None:
     await RealtimeEmulator().stop_listening()
+
+
+async def test_a_fixed_port_and_a_name(dial: Any) -> None:
+    async with RealtimeEmulator(host="localhost") as server:
+        port = int(server.base_url.removesuffix("/v1").rpartition(":")[2])
+        assert server.base_url == f"ws://localhost:{port}/v1"
+        with pytest.raises(OSError, match="in use"):
+            await RealtimeEmulator(host="127.0.0.1", port=port).listen()
+    async with RealtimeEmulator(port=port) as server, dial(server) as client:
+        assert server.url == f"ws://127.0.0.1:{port}/v1/realtime"
+        await client.until("session.created")
+
+
+@pytest.mark.parametrize(("host", "address"), [("0.0.0.0", "127.0.0.1:0"), ("::", "[::1]:0"), ("::1", "[::1]:0")])
+def test_an_address_that_can_be_dialled(host: str, address: str) -> None:
+    assert RealtimeEmulator(host=host).base_url == f"ws://{address}/v1"
+
+
+async def test_without_records_nothing_is_kept(dial: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(request: ReplyRequest) -> str:
+        raise LookupError("broken")
+
+    async with RealtimeEmulator(broken, keep_records=False) as server:
+        async with dial(server) as client:
+            await client.append(bytes(48 * 200))
+            await client.say("Hi.")
+            await client.until("conversation.item.done")
+            (session,) = server.sessions
+            assert (session.sent, session.received, session.user_audio) == ([], [], b"")
+            await client.send("response.create")
+            await client.until_closed()
+            assert client.closing == (4500, "the emulator or its script failed")
+        await session.wait_closed()
+        while server.sessions:
+            await asyncio.sleep(0)
+    assert "A session failed" in caplog.text
+    assert "LookupError: broken" in caplog.text

@@ -7,8 +7,18 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from rtvoice.testing import Duplicate, Faults, Malform, RealtimeEmulator, StartRefusal, Swap
-from rtvoice.testing.faults import BAD_KEY, NO_QUOTA, FaultyTransport, model_not_found
+from rtvoice.testing import (
+    ClockSkew,
+    Delays,
+    Duplicate,
+    Faults,
+    Malform,
+    RealtimeEmulator,
+    StartRefusal,
+    Swap,
+    WrongTypes,
+)
+from rtvoice.testing.faults import BAD_KEY, NO_QUOTA, model_not_found
 
 
 @pytest.mark.parametrize(
@@ -121,119 +131,133 @@ async def test_a_close_that_is_never_answered(dial: Any) -> None:
         assert loop.time() - started == pytest.approx(7, abs=0.1)
 
 
-class Wire(asyncio.Transport):
-    """A transport that remembers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[Any] = []
-        self.ended = False
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("pause_reading", "resume_reading", "write_eof", "set_write_buffer_limits"):
-            return lambda *args: self.calls.append((name, *args))
-        return super().__getattribute__(name)
-
-    def write(self, data: Any) -> None:
-        self.calls.append(bytes(data))
-
-    def close(self) -> None:
-        self.calls.append("close")
-        self.ended = True
-
-    def abort(self) -> None:
-        self.calls.append("abort")
-        self.ended = True
-
-    def is_closing(self) -> bool:
-        return self.ended
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def get_write_buffer_size(self) -> int:
-        return 3
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return f"{name}!"
+EVENT = {"type": "x", "audio_start_ms": 1_000, "item": {"content": [{"text": "Hello."}]}, "expires_at": 5, "end": None}
 
 
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
+def test_wrong_types_are_the_same_for_the_same_seed() -> None:
+    frame = json.dumps(EVENT)
+
+    def spoiled(seed: int) -> list[str]:
+        fault = WrongTypes(0.5, seed=seed)
+        return [sent for _ in range(100) for sent in fault(frame)]
+
+    assert spoiled(1) == spoiled(1) != spoiled(2)
+    assert 20 < sum(sent != frame for sent in spoiled(1)) < 80
+    assert all(isinstance(json.loads(sent), dict) for sent in spoiled(1))
+    assert len(set(spoiled(1))) > 20  # in many places
 
 
-async def test_the_transport_passes_everything_on() -> None:
-    wire = Wire()
-    transport = FaultyTransport(wire)
-    transport.write(b"abc")
-    transport.pause_reading()
-    transport.resume_reading()
-    transport.set_write_buffer_limits(2, 1)
-    transport.write_eof()
-    assert wire.calls == [
-        b"abc",
-        ("pause_reading",),
-        ("resume_reading",),
-        ("set_write_buffer_limits", 2, 1),
-        ("write_eof",),
-    ]
-    assert transport.can_write_eof()
-    assert not transport.is_closing()
-    assert transport.get_write_buffer_size() == 3
-    assert transport.get_extra_info("peername") == "peername!"
-    transport.close()
-    assert transport.is_closing()
+def test_wrong_types_leave_alone_what_is_no_event() -> None:
+    assert [*WrongTypes(1.0)("no json"), *WrongTypes(1.0)("[1]"), *WrongTypes(1.0)("{}")] == ["no json", "[1]", "{}"]
 
 
-async def test_dribbling_keeps_the_order_and_closes_last() -> None:
-    wire = Wire()
-    transport = FaultyTransport(wire)
-    transport.bytes_per_write = 2
-    transport.write(b"abc")
-    transport.write(b"de")
-    transport.bytes_per_write = None
-    transport.write(b"fgh")
-    assert transport.get_write_buffer_size() == 3 + 8
-    transport.close()
-    assert wire.calls == []
-    await settle()
-    assert wire.calls == [b"ab", b"c", b"de", b"fgh", "close"]
+def test_clocks_that_go_wrong() -> None:
+    (sent,) = ClockSkew(1.5, ahead_s=-3)(json.dumps(EVENT))
+    assert json.loads(sent) == {**EVENT, "audio_start_ms": 1_500, "expires_at": 2}
+    (sent,) = ClockSkew()('{"audio_end_ms": null, "expires_at": "soon"}')
+    assert json.loads(sent) == {"audio_end_ms": None, "expires_at": "soon"}
+    assert list(ClockSkew(2)("no json")) == ["no json"]
 
 
-async def test_dribbling_stops_with_the_connection() -> None:
-    wire = Wire()
-    transport = FaultyTransport(wire)
-    transport.bytes_per_write = 1
-    transport.write(b"abc")
-    wire.ended = True
-    await settle()
-    assert wire.calls == []
-    wire = Wire()
-    transport = FaultyTransport(wire)
-    transport.bytes_per_write = 1
-    transport.write(b"abc")
-    transport.abort()
-    await settle()
-    assert wire.calls == ["abort"]
+@pytest.mark.virtual_clock
+async def test_a_skewed_clock_over_the_wire(dial: Any) -> None:
+    async with (
+        RealtimeEmulator(faults=Faults(frames=[lambda: ClockSkew(2.0)]), detect_speech=False) as server,
+        dial(server) as client,
+    ):
+        await client.append(bytes(48 * 1_000))
+        await server.received("input_audio_buffer.append")
+        server.current.speech_started()
+        assert (await client.until("input_audio_buffer.speech_started"))["audio_start_ms"] == 2 * 700
 
 
-async def test_silence_swallows_everything_but_an_abort() -> None:
-    wire = Wire()
-    transport = FaultyTransport(wire)
-    transport.silent = True
-    transport.write(b"abc")
-    transport.close()
-    assert wire.calls == []
-    transport.abort()
-    assert wire.calls == ["abort"]
+@pytest.mark.virtual_clock
+async def test_jitter_delays_and_keeps_the_order(dial: Any) -> None:
+    loop = asyncio.get_running_loop()
+    async with RealtimeEmulator(faults=Faults(delays=Delays(jitter_ms=200, seed=3))) as server, dial(server) as client:
+        started = loop.time()
+        await client.until("session.created")
+        assert 0 < loop.time() - started <= 0.2
+        times = []
+        for number in range(50):
+            server.current.send({"type": "x", "number": number})
+        for number in range(50):
+            assert json.loads(await client.ws.recv())["number"] == number
+            times.append(loop.time() - started)
+        assert len(set(times)) > 3
+        assert times[-1] - times[0] <= 0.2  # each is late by itself: they do not add up
+        server.current.delay(Delays())
+        before = loop.time()
+        server.current.send({"type": "x"})
+        await client.ws.recv()
+        assert loop.time() == before
 
 
-async def test_close_frames_are_swallowed() -> None:
-    wire = Wire()
-    transport = FaultyTransport(wire)
-    transport.never_answer_close = True
-    transport.write(b"\x88\x02\x03\xe8")
-    transport.write(b"\x81\x01x")
-    transport.write_eof()
-    assert wire.calls == [b"\x81\x01x"]
+@pytest.mark.virtual_clock
+async def test_bursts(dial: Any) -> None:
+    loop = asyncio.get_running_loop()
+    async with RealtimeEmulator() as server, dial(server) as client:
+        await client.until("session.created")
+        started = loop.time()
+        server.current.delay(Delays(burst_ms=500))
+        times = []
+        for burst in range(2):
+            for _ in range(4 - burst):
+                server.current.send({"type": "x"})
+            for _ in range(4 - burst):
+                await client.ws.recv()
+                times.append(loop.time() - started)
+        assert times == pytest.approx([0.5] * 4 + [1.0] * 3)
+
+
+@pytest.mark.virtual_clock
+async def test_a_slow_line(dial: Any) -> None:
+    loop = asyncio.get_running_loop()
+    async with RealtimeEmulator() as server, dial(server) as client:
+        await client.until("session.created")
+        started = loop.time()
+        server.current.delay(Delays(bytes_per_second=1_000))
+        for _ in range(3):
+            server.current.send("x" * 500)
+        for number in range(3):
+            await client.ws.recv()
+            assert loop.time() - started == pytest.approx(number * 0.5)
+
+
+async def test_responses_that_fail(dial: Any) -> None:
+    error = {"type": "rate_limit_error", "code": "rate_limit_exceeded", "message": "Slow down."}
+    async with RealtimeEmulator(["Hi."]) as server, dial(server) as client:
+        await client.until("session.created")
+        server.current.fail_responses(error, times=2)
+        for status in ("failed", "failed", "completed"):
+            await client.send("response.create", response={"output_modalities": ["text"]})
+            response = (await client.until("response.done"))["response"]
+            assert response["status"] == status
+            if status == "failed":
+                assert response["status_details"]["error"]["code"] == "rate_limit_exceeded"
+                assert response["output"] == []
+        assert client.types().count("response.output_text.done") == 1
+
+
+async def test_updates_are_refused_until_further_notice(dial: Any) -> None:
+    async with RealtimeEmulator() as server, dial(server) as client:
+        await client.until("session.created")
+        server.current.refuse_updates({"type": "invalid_request_error", "code": "invalid_value", "message": "No."})
+        await client.update(instructions="x")
+        assert (await client.until("error"))["error"]["code"] == "invalid_value"
+        server.current.refuse_updates(None)
+        await client.update(instructions="x")
+        await client.until("session.updated")
+
+
+async def test_faults_can_change_for_the_sessions_to_come(dial: Any) -> None:
+    async with RealtimeEmulator() as server:
+        async with dial(server) as client:
+            await client.until("session.created")
+            server.faults = Faults(drop_after_events=1)
+            await client.update(instructions="x")
+            await client.until("session.updated")
+        async with dial(server) as client:
+            await client.until_closed()
+            assert client.types() == ["session.created"]
+        assert server.faults.drop_after_events == 1

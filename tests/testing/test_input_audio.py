@@ -105,3 +105,34 @@ def test_g711_is_heard_too() -> None:
     detector = TurnDetector(server_vad(), form, 0)
     kinds = [edge.kind for edge in detector.feed(form.from_pcm(clip("human_goforward.wav") + ms(500)))]
     assert kinds == ["started", "stopped"]
+
+
+class Ears:
+    """A detector with frames of 32 ms, in which every byte that is not 0 is speech."""
+
+    frame_ms = 32
+
+    def __init__(self, threshold: float) -> None:
+        self.threshold = threshold
+        self._rest = b""
+
+    def feed(self, pcm: bytes) -> list[bool]:
+        audio, size = self._rest + pcm, 32 * 48
+        whole = len(audio) // size * size
+        self._rest = audio[whole:]
+        return [any(audio[start : start + size]) for start in range(0, whole, size)]
+
+
+def test_another_detector_takes_the_place_of_the_built_in_one() -> None:
+    made: list[Ears] = []
+
+    def make(threshold: float) -> Ears:
+        made.append(Ears(threshold))
+        return made[-1]
+
+    detector = TurnDetector(server_vad(threshold=0.7), PCM, 0, make)
+    assert [ears.threshold for ears in made] == [0.7]
+    assert detector.feed(ms(32) + ms(32, 9) + ms(32)) == []  # too short: a click
+    assert detector.feed(ms(64, 9)) == [TurnEdge("started", 96)]
+    assert detector.feed(ms(180)) == []
+    assert detector.feed(ms(60)) == [TurnEdge("stopped", 160 + 224)]

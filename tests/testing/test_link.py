@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
-from rtvoice.testing import RealtimeEmulator
+from rtvoice.testing import Duplicate, RealtimeEmulator
 
 
 async def test_raw_frames_and_own_events_go_out_as_they_are(dial: Any) -> None:
@@ -45,6 +45,29 @@ async def test_a_drop_has_no_close_frame(dial: Any) -> None:
         assert ended.value.rcvd is None
 
 
+async def test_a_reset_is_one(dial: Any) -> None:
+    async with RealtimeEmulator() as server, dial(server) as client:
+        await client.until("session.created")
+        server.current.reset()
+        with pytest.raises(ConnectionClosedError) as ended:
+            await client.ws.recv()
+        assert ended.value.rcvd is None
+        assert isinstance(ended.value.__cause__, ConnectionResetError)
+
+
+async def test_frames_are_distorted_until_further_notice(dial: Any) -> None:
+    async with RealtimeEmulator() as server, dial(server) as client:
+        await client.until("session.created")
+        server.current.distort(Duplicate(1.0), Duplicate(1.0))
+        server.current.send("once")
+        server.current.send("twice")
+        assert [await client.ws.recv() for _ in range(8)] == ["once"] * 4 + ["twice"] * 4
+        server.current.distort()
+        server.current.send("again")
+        server.current.send("last")
+        assert [await client.ws.recv() for _ in range(2)] == ["again", "last"]
+
+
 @pytest.mark.virtual_clock
 async def test_a_stalled_server_holds_everything_back(dial: Any) -> None:
     async with RealtimeEmulator() as server, dial(server) as client:
@@ -60,6 +83,22 @@ async def test_a_stalled_server_holds_everything_back(dial: Any) -> None:
         await client.send("input_audio_buffer.clear")
         with pytest.raises(TimeoutError):
             await server.received("input_audio_buffer.clear", timeout=60)
+        server.current.resume()
+        await client.until("input_audio_buffer.cleared")
+
+
+@pytest.mark.virtual_clock
+async def test_a_stall_that_begins_again_at_once(dial: Any) -> None:
+    async with RealtimeEmulator() as server, dial(server) as client:
+        await client.until("session.created")
+        server.current.stall(writing=False)
+        await client.send("input_audio_buffer.clear")
+        await asyncio.sleep(1)
+        server.current.resume()
+        server.current.stall(writing=False)
+        with pytest.raises(TimeoutError):
+            await server.received("input_audio_buffer.clear", timeout=60)
+        assert not server.current.closed
         server.current.resume()
         await client.until("input_audio_buffer.cleared")
 
@@ -107,11 +146,14 @@ async def test_a_client_that_goes_while_much_is_queued(dial: Any) -> None:
         await server.current.wait_closed()
 
 
-async def test_a_stalled_session_ends_with_its_connection(dial: Any) -> None:
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("arrives_s", [0, 1])
+async def test_a_stalled_session_ends_with_its_connection(dial: Any, arrives_s: int) -> None:
     async with RealtimeEmulator() as server, dial(server) as client:
         await client.until("session.created")
         server.current.stall(writing=False)
         await client.send("input_audio_buffer.clear")
+        await asyncio.sleep(arrives_s)
         server.current.drop()
         await server.current.wait_closed()
         assert "input_audio_buffer.clear" not in server.current.types("received")

@@ -58,7 +58,8 @@ async def test_published_events_come_in_order() -> None:
     Narration(bus, told.append, user_too=True)
     async with asyncio.TaskGroup() as group:
         bus.attach(group)
-        await asyncio.sleep(0)
+        for _ in range(3):  # until every handler's task waits for events
+            await asyncio.sleep(0)
         for event in STORY:
             bus.publish(event)
         await bus.detach(1)

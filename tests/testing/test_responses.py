@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rtvoice.testing import Hold, RealtimeEmulator, Reply, ReplyRequest, ToolCall
+from rtvoice.testing import Hold, RealtimeEmulator, Reply, ReplyRequest, ToolCall, UserTurn
 
 SKELETON = [
     "response.created",
@@ -194,3 +194,27 @@ async def test_an_item_deleted_while_it_is_made_is_not_reported_done(dial: Any) 
         await client.until("response.done")
         assert "conversation.item.done" not in client.types()
         assert "response.output_item.done" in client.types()
+
+
+async def test_a_response_that_is_cancelled_while_the_words_are_not_known_yet(dial: Any) -> None:
+    known = asyncio.Event()
+
+    async def listen(_turn: UserTurn) -> str:
+        await known.wait()
+        return "Stop."
+
+    def repeat(asked: ReplyRequest) -> str:
+        return f"You said {asked.user_text}"
+
+    async with RealtimeEmulator(repeat, listen) as server, dial(server) as client:
+        await client.until("session.created")
+        await client.append(bytes(48 * 200))
+        server.current.speech_started()
+        server.current.speech_stopped()
+        await client.until("response.created")
+        server.current.speech_started()  # the user goes on
+        assert (await client.until("response.done"))["response"]["status"] == "cancelled"
+        known.set()
+        server.current.speech_stopped()
+        done = (await client.until("response.done"))["response"]
+        assert done["output"][0]["content"][0]["transcript"] == "You said Stop."

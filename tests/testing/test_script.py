@@ -84,7 +84,7 @@ async def test_transcripts_from_lists_and_functions() -> None:
 
 async def test_wrong_things_in_a_script_are_told() -> None:
     wrong: Any = [5]
-    with pytest.raises(TypeError, match="must give a Reply or a str, not 5"):
+    with pytest.raises(TypeError, match="must give a Reply, a StreamedReply or a str, not 5"):
         await Script(wrong, []).reply(REQUEST)
     with pytest.raises(TypeError, match="must give a Transcript, a str or None, not 5"):
         await Script([], wrong).transcript(TURN)

@@ -11,30 +11,80 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rtvoice.testing.broken_network import RefusingProxy, name_lookup_fails
     from rtvoice.testing.chat_model import ScriptedChatModel
     from rtvoice.testing.clock import VirtualClockLoop
+    from rtvoice.testing.echoing_room import EchoingRoom, TappedSpeaker
     from rtvoice.testing.emulator import EmulatorProvider, RealtimeEmulator
-    from rtvoice.testing.faults import Duplicate, Faults, FrameFault, Malform, StartRefusal, Swap
+    from rtvoice.testing.faults import (
+        ClockSkew,
+        Delays,
+        Duplicate,
+        Faults,
+        FrameFault,
+        Malform,
+        StartRefusal,
+        Swap,
+        WrongTypes,
+    )
     from rtvoice.testing.microphone import VirtualMicrophone
     from rtvoice.testing.observations import Answer, CalledTool
+    from rtvoice.testing.pausable_speaker import PausableSpeaker
     from rtvoice.testing.quirks import Quirks
     from rtvoice.testing.rehearsal import Devices, Rehearsal
-    from rtvoice.testing.script import Hold, McpCall, Reply, ReplyRequest, ToolCall, Transcript, UserTurn
+    from rtvoice.testing.replay import Difference, Replay, ReplayDiverged
+    from rtvoice.testing.script import (
+        Hold,
+        McpCall,
+        Reply,
+        ReplyFailed,
+        ReplyRequest,
+        Spoken,
+        StreamedReply,
+        ToolCall,
+        Transcript,
+        UserTurn,
+    )
     from rtvoice.testing.scripted_user import ScriptedUser
     from rtvoice.testing.session import EmulatedSession
     from rtvoice.testing.speaker import PositionedSpeaker, VirtualSpeaker
     from rtvoice.testing.trial import rehearse_or_run
 
 _HOMES = {
+    "broken_network": ("RefusingProxy", "name_lookup_fails"),
     "chat_model": ("ScriptedChatModel",),
     "clock": ("VirtualClockLoop",),
+    "echoing_room": ("EchoingRoom", "TappedSpeaker"),
     "emulator": ("EmulatorProvider", "RealtimeEmulator"),
-    "faults": ("Duplicate", "Faults", "FrameFault", "Malform", "StartRefusal", "Swap"),
+    "faults": (
+        "ClockSkew",
+        "Delays",
+        "Duplicate",
+        "Faults",
+        "FrameFault",
+        "Malform",
+        "StartRefusal",
+        "Swap",
+        "WrongTypes",
+    ),
     "microphone": ("VirtualMicrophone",),
     "observations": ("Answer", "CalledTool"),
+    "pausable_speaker": ("PausableSpeaker",),
     "quirks": ("Quirks",),
     "rehearsal": ("Devices", "Rehearsal"),
-    "script": ("Hold", "McpCall", "Reply", "ReplyRequest", "ToolCall", "Transcript", "UserTurn"),
+    "replay": ("Difference", "Replay", "ReplayDiverged"),
+    "script": (
+        "Hold",
+        "McpCall",
+        "Reply",
+        "ReplyFailed",
+        "ReplyRequest",
+        "Spoken",
+        "StreamedReply",
+        "ToolCall",
+        "Transcript",
+        "UserTurn",
+    ),
     "scripted_user": ("ScriptedUser",),
     "session": ("EmulatedSession",),
     "speaker": ("PositionedSpeaker", "VirtualSpeaker"),
@@ -45,8 +95,12 @@ _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names
 __all__ = [
     "Answer",
     "CalledTool",
+    "ClockSkew",
+    "Delays",
     "Devices",
+    "Difference",
     "Duplicate",
+    "EchoingRoom",
     "EmulatedSession",
     "EmulatorProvider",
     "Faults",
@@ -54,22 +108,32 @@ __all__ = [
     "Hold",
     "Malform",
     "McpCall",
+    "PausableSpeaker",
     "PositionedSpeaker",
     "Quirks",
     "RealtimeEmulator",
+    "RefusingProxy",
     "Rehearsal",
+    "Replay",
+    "ReplayDiverged",
     "Reply",
+    "ReplyFailed",
     "ReplyRequest",
     "ScriptedChatModel",
     "ScriptedUser",
+    "Spoken",
     "StartRefusal",
+    "StreamedReply",
     "Swap",
+    "TappedSpeaker",
     "ToolCall",
     "Transcript",
     "UserTurn",
     "VirtualClockLoop",
     "VirtualMicrophone",
     "VirtualSpeaker",
+    "WrongTypes",
+    "name_lookup_fails",
     "rehearse_or_run",
 ]
 

@@ -1,7 +1,7 @@
 """Which responses run: one in the default conversation, any number beside it (protocol page, sections 7.2 and 7.11)."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rtvoice.testing.conversation import Item
 from rtvoice.testing.event_log import JsonObject
@@ -25,6 +25,9 @@ class ResponseArbiter:
         session: The session.
         quirks: What varies.
         faults: What goes wrong.
+
+    Attributes:
+        failures: Error objects with which the next responses fail.
     """
 
     def __init__(self, session: "EmulatedSession", quirks: Quirks, faults: Faults) -> None:
@@ -34,6 +37,7 @@ class ResponseArbiter:
         self._running: dict[str, tuple[Response, Callable[[], object]]] = {}
         self._approved: list[tuple[Reply, str]] = []
         self.last_prompt: Sequence[PromptPart] = ()
+        self.failures: list[Mapping[str, Any]] = []
 
     @property
     def active(self) -> Response | None:

@@ -1,10 +1,12 @@
 """A Realtime server to test against: a real WebSocket server on loopback that keeps the service's rules."""
 
 import asyncio
+import logging
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self, cast
@@ -25,12 +27,15 @@ from rtvoice.testing.faults import (
     StartRefusal,
     model_not_found,
 )
+from rtvoice.testing.input_audio import VoiceActivity, energy_detector
 from rtvoice.testing.link import Link
 from rtvoice.testing.mcp import McpServers
 from rtvoice.testing.quirks import Quirks
 from rtvoice.testing.script import Replies, ReplyLike, Script, TranscriptLike, Transcripts
 from rtvoice.testing.session import EmulatedSession
 from rtvoice.testing.session_setup import SessionSetup
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_KEY = "emulator-key"
 _OPENAI_PATH = "/v1/realtime"
@@ -85,13 +90,22 @@ class RealtimeEmulator:
         transcripts: What the user is taken to say, turn by turn: strings, ``Transcript`` objects or ``None``, or a
             function of a ``UserTurn`` with its audio. After the end of a list: nothing ("").
         api_key: The only key that is let in; ``None`` lets in every key that is not empty.
+        require_key: Whether a client needs a key at all, if ``api_key`` names none. Without it all are let in but web
+            pages of other hosts, which a browser on this machine could show.
         models: The only models that exist; ``None``: all but the retired ones.
-        detect_speech: Whether turn detection listens to the audio. If not, only ``session.speech_started()`` and
-            ``speech_stopped()`` make turns.
+        detect_speech: Whether turn detection listens to the audio, or a function that makes what finds
+            speech in it. If not, only ``session.speech_started()`` and ``speech_stopped()`` make turns.
         session_length_s: Seconds until a session expires.
         mcp_servers: Tools of the MCP servers that sessions may use, by server label.
         quirks: What varies on the live service.
         faults: What goes wrong in every session.
+        tls: Settings with a certificate, to be reached by ``wss://``. With one that the client does not trust, its
+            connections fail.
+        host: Address of the interface to listen on. Others than loopback let the network in: choose an ``api_key``.
+        port: Port to listen on; 0 for any free one.
+        keep_records: Whether to remember what tests look at: closed sessions, all events, all audio of the users. A
+            server that runs for days does not; then ``received()``, ``sent()`` and ``connected()`` know nothing, and
+            errors in the script's functions are logged.
         seed: Seed of everything made up: delta sizes, placeholder voices.
         close_timeout_s: Seconds that clients get at the end to answer the close frame; then they are cut off.
     """
@@ -102,20 +116,28 @@ class RealtimeEmulator:
         transcripts: Transcripts = (),
         *,
         api_key: str | None = None,
+        require_key: bool = True,
         models: Collection[str] | None = None,
-        detect_speech: bool = True,
+        detect_speech: bool | VoiceActivity = True,
         session_length_s: float = 3600.0,
         mcp_servers: McpServers | None = None,
         quirks: Quirks | None = None,
         faults: Faults | None = None,
+        tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        keep_records: bool = True,
         seed: int = 0,
         close_timeout_s: float = 1.0,
     ) -> None:
         self.api_key = api_key or DEFAULT_KEY
         self.sessions: list[EmulatedSession] = []
         self._only_key = api_key
+        self._requires_key = require_key or bool(api_key)
         self._models = models
         self._close_timeout_s = close_timeout_s
+        self._tls = tls
+        self._scheme = "ws" if tls is None else "wss"
         self._script = Script(replies, transcripts)
         self._received = EventLog("client")
         self._sent = EventLog("server")
@@ -127,13 +149,18 @@ class RealtimeEmulator:
         self._open: set[ServerConnection] = set()
         self._server: Server | None = None
         self._retired: list[Server] = []
-        self._port = 0
+        self._host = host
+        self._port = port
+        self._keeps_records = keep_records
+        if detect_speech is True:
+            detect_speech = energy_detector
         self._setup = SessionSetup(
             script=self._script,
             faults=faults or Faults(),
             quirks=quirks or Quirks(),
             mcp_servers=mcp_servers or {},
-            detect_speech=detect_speech,
+            voice_activity=detect_speech or None,
+            keeps_records=keep_records,
             length_s=session_length_s,
             seed=seed,
             new_id=self._new_id,
@@ -146,12 +173,18 @@ class RealtimeEmulator:
     @property
     def url(self) -> str:
         """Address of the endpoint, ``ws://127.0.0.1:PORT/v1/realtime``; clients add ``?model=``."""
-        return f"ws://127.0.0.1:{self._port}{_OPENAI_PATH}"
+        return f"{self._scheme}://{self._address}{_OPENAI_PATH}"
+
+    @property
+    def _address(self) -> str:
+        """Host and port to dial; an address of all interfaces can be reached by loopback."""
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
+        return f"[{host}]:{self._port}" if ":" in host else f"{host}:{self._port}"
 
     @property
     def base_url(self) -> str:
         """``websocket_base_url`` for the ``openai`` package."""
-        return f"ws://127.0.0.1:{self._port}/v1"
+        return f"{self._scheme}://{self._address}/v1"
 
     @property
     def provider(self) -> EmulatorProvider:
@@ -161,7 +194,7 @@ class RealtimeEmulator:
     @property
     def azure_provider(self) -> EmulatorProvider:
         """The same at the path of Azure OpenAI."""
-        return EmulatorProvider(f"ws://127.0.0.1:{self._port}{_AZURE_PATH}", self.api_key)
+        return EmulatorProvider(f"{self._scheme}://{self._address}{_AZURE_PATH}", self.api_key)
 
     # --- what tests look at and wait for ------------------------------------------------------------------------
 
@@ -214,6 +247,15 @@ class RealtimeEmulator:
 
     # --- what tests do ------------------------------------------------------------------------------------------
 
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong in every session; a change is for the sessions to come."""
+        return self._setup.faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        self._setup = replace(self._setup, faults=faults)
+
     def add_replies(self, *replies: ReplyLike) -> None:
         """Append to the list of replies."""
         self._script.add_replies(*replies)
@@ -237,12 +279,13 @@ class RealtimeEmulator:
             self._retired.append(self._server)
         self._server = await serve(
             self._serve,
-            "127.0.0.1",
+            self._host,
             self._port,
             process_request=self._answer_upgrade,
             select_subprotocol=_select_subprotocol,
             max_size=_MAX_FRAME_BYTES,
             ping_interval=None,
+            ssl=self._tls,
             close_timeout=self._close_timeout_s,
             open_timeout=_OPEN_TIMEOUT_S,
         )
@@ -290,7 +333,11 @@ class RealtimeEmulator:
             return connection.respond(HTTPStatus(refusal.http_status), "Refused by the test.\n")
         key = _key_of(request)
         accepted = key == self._only_key if self._only_key else bool(key)
-        if not key or (not accepted and address.path == _AZURE_PATH):
+        if not self._requires_key:
+            if _is_of_another_host(request):
+                return connection.respond(HTTPStatus.FORBIDDEN, "Web pages of other hosts need an API key here.\n")
+            accepted = True
+        elif not key or (not accepted and address.path == _AZURE_PATH):
             return connection.respond(HTTPStatus.UNAUTHORIZED, "Access denied: no or wrong credentials.\n")
         if refusal is None:
             refusal = self._reason_to_refuse(request, accepted=accepted)
@@ -332,9 +379,15 @@ class RealtimeEmulator:
         session = self._new_session(connection, link)
         try:
             await session.run()
-        except Exception as error:  # noqa: BLE001 - raised when the emulator ends: the test must see it
-            self._errors.append(_single(error))
+        except Exception as error:
+            if self._keeps_records:
+                self._errors.append(_single(error))  # raised when the emulator ends: the test must see it
+            else:
+                logger.exception("A session failed")
             await connection.close(_FAILED, "the emulator or its script failed")
+        finally:
+            if not self._keeps_records:
+                self.sessions.remove(session)
 
     def _new_session(self, connection: ServerConnection, link: Link) -> EmulatedSession:
         request = cast("Request", connection.request)  # the handshake is over, so there was a request
@@ -350,7 +403,8 @@ class RealtimeEmulator:
             headers={name.lower(): value for name, value in request.headers.raw_items()},
         )
         self.sessions.append(session)
-        self._connected.put_nowait(session)
+        if self._keeps_records:
+            self._connected.put_nowait(session)
         return session
 
 
@@ -364,6 +418,12 @@ def _key_of(request: Request) -> str:
             return offered.strip().removeprefix(_KEY_SUBPROTOCOL)
     from_query: list[Any] = parse_qs(urlsplit(request.path).query).get("api-key", [""])
     return request.headers.get("api-key") or str(from_query[0])
+
+
+def _is_of_another_host(request: Request) -> bool:
+    """Whether a web page asks that does not come from this machine; other programs send no origin."""
+    origin = request.headers.get("Origin")
+    return origin is not None and urlsplit(origin).hostname not in ("localhost", "127.0.0.1", "::1")
 
 
 def _select_subprotocol(_connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

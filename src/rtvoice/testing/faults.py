@@ -1,11 +1,10 @@
-"""Faults on demand: refused connections, broken frames, and a transport that misbehaves."""
+"""Faults on demand: refused connections, broken frames, delays. All of them are the same for the same seed."""
 
-import asyncio
+import json
 import random
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +125,89 @@ class Malform:
         return (frame[: len(frame) // 2],) if self._random.random() < self._probability else (frame,)
 
 
+class WrongTypes:
+    """Puts a value of the wrong type into some frames, in any place, ``type`` included.
+
+    Args:
+        probability: Of each frame, 0 to 1.
+        seed: The same seed spoils the same values.
+    """
+
+    def __init__(self, probability: float, *, seed: int = 0) -> None:
+        self._probability = probability
+        self._random = random.Random(seed)
+
+    def __call__(self, frame: str) -> Iterable[str]:
+        """Return the frame, or one with a wrong value."""
+        event = _event_in(frame)
+        if self._random.random() >= self._probability or not event:
+            return (frame,)
+        container, key = self._random.choice(list(_places(event)))
+        container[key] = self._random.choice(_WRONG_VALUES)
+        return (json.dumps(event),)
+
+
+class ClockSkew:
+    """Lets the server's clocks go wrong: the one that counts audio, and the one on the wall.
+
+    Args:
+        rate: How fast the audio clock runs; 1.01 gains one percent on the audio that the client has sent.
+        ahead_s: By how many seconds the wall clock, by which ``expires_at`` is told, is ahead; negative: behind.
+    """
+
+    def __init__(self, rate: float = 1.0, *, ahead_s: int = 0) -> None:
+        self._rate = rate
+        self._ahead_s = ahead_s
+
+    def __call__(self, frame: str) -> Iterable[str]:
+        """Return the frame with the times that such a server would tell."""
+        event = _event_in(frame)
+        for container, key in list(_places(event)):
+            if key in _AUDIO_TIMES and isinstance(container[key], int):
+                container[key] = round(container[key] * self._rate)
+            elif key == "expires_at" and isinstance(container[key], int):
+                container[key] += self._ahead_s
+        return (json.dumps(event),) if event else (frame,)
+
+
+_AUDIO_TIMES: Final = ("audio_start_ms", "audio_end_ms")
+_WRONG_VALUES: Final[Sequence[Any]] = (None, True, -1, 1.5, "wrong", [], {}, [[]], {"type": "wrong"})
+
+
+def _event_in(frame: str) -> dict[str, Any]:
+    """Return the event in a frame; an empty one if an earlier fault has made it unreadable."""
+    try:
+        event = json.loads(frame)
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) else {}
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the place of every value inside, as a container and a key or index."""
+    keys: Iterable[Any] = value if isinstance(value, dict) else range(len(value) if isinstance(value, list) else 0)
+    for key in keys:
+        yield value, key
+        yield from _places(value[key])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delays:
+    """How late events go out; their order stays.
+
+    Attributes:
+        jitter_ms: Each event is late by up to this, at random, as on a bad network.
+        burst_ms: Events go out together, once in so many milliseconds.
+        bytes_per_second: No more than this goes out; speech needs about 66,000 to keep up with a player.
+        seed: The same seed gives the same jitter.
+    """
+
+    jitter_ms: float = 0.0
+    burst_ms: float = 0.0
+    bytes_per_second: float | None = None
+    seed: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
     """What goes wrong in every session of an emulator. All of it is off by default, and deterministic.
@@ -138,6 +220,7 @@ class Faults:
         never_answer_close: Leave the client's close frame unanswered and the connection open.
         bytes_per_write: Send the bytes of the connection in pieces of at most this size, one per loop iteration.
         frames: Makers of frame faults (``lambda: Duplicate(0.1)``); one of each per session, applied in order.
+        delays: How late events go out.
     """
 
     late_deltas: int = 0
@@ -146,97 +229,4 @@ class Faults:
     never_answer_close: bool = False
     bytes_per_write: int | None = None
     frames: Sequence[Callable[[], FrameFault]] = field(default=())
-
-
-_CLOSE_FRAME = 0x88
-
-
-class FaultyTransport(asyncio.Transport):
-    """A transport in front of the real one that can dribble, go silent, and refuse to close.
-
-    Attributes:
-        bytes_per_write: Largest piece written at once, or ``None``.
-        silent: Nothing that is written reaches the network.
-        never_answer_close: Close frames are swallowed, and so is closing the transport.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        super().__init__()
-        self._transport = transport
-        self._waiting: deque[bytes] = deque()
-        self._ending: Callable[[], None] | None = None
-        self.bytes_per_write: int | None = None
-        self.silent = False
-        self.never_answer_close = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send, or do what the faults say."""
-        data = bytes(data)
-        if self.silent or (self.never_answer_close and data[:1] == bytes([_CLOSE_FRAME])):
-            return
-        if self.bytes_per_write is None and not self._waiting:
-            self._transport.write(data)
-            return
-        size = self.bytes_per_write or len(data)
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._write_piece)
-        self._waiting.extend(data[start : start + size] for start in range(0, len(data), size))
-
-    def _write_piece(self) -> None:
-        if self._transport.is_closing():
-            self._waiting.clear()
-        else:
-            self._transport.write(self._waiting.popleft())
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._write_piece)
-        elif self._ending is not None:
-            self._ending()
-
-    def _end(self, ending: Callable[[], None]) -> None:
-        if self.never_answer_close or self.silent:
-            return
-        if self._waiting:
-            self._ending = ending
-        else:
-            ending()
-
-    def can_write_eof(self) -> bool:
-        """Whether the real transport can close one direction."""
-        return self._transport.can_write_eof()
-
-    def write_eof(self) -> None:
-        """End the outgoing direction once everything is written."""
-        self._end(self._transport.write_eof)
-
-    def close(self) -> None:
-        """Close once everything is written."""
-        self._end(self._transport.close)
-
-    def abort(self) -> None:
-        """Cut the connection now."""
-        self._waiting.clear()
-        self._transport.abort()
-
-    def is_closing(self) -> bool:
-        """Whether the real transport is closing."""
-        return self._transport.is_closing()
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the real transport knows."""
-        return self._transport.get_extra_info(name, default)
-
-    def pause_reading(self) -> None:
-        """Stop the incoming direction."""
-        self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Go on with the incoming direction."""
-        self._transport.resume_reading()
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set the limits of the real transport."""
-        self._transport.set_write_buffer_limits(high, low)
-
-    def get_write_buffer_size(self) -> int:
-        """Return how many bytes are not sent yet."""
-        return self._transport.get_write_buffer_size() + sum(map(len, self._waiting))
+    delays: Delays = Delays()

@@ -1,13 +1,10 @@
 """The input audio buffer and its clock, and when turn detection sees a turn begin and end."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol, TypeAlias
 
 from rtvoice.testing.audio_formats import AudioFormat
-
-if TYPE_CHECKING:
-    from rtvoice.audio.vad import SpeechDetector
 
 MIN_COMMIT_MS = 100
 MAX_APPEND_BYTES = 15 * 1024 * 1024
@@ -16,9 +13,38 @@ SEMANTIC_SILENCE_MS: Mapping[str, int] = {"high": 600, "medium": 1000, "auto": 1
 
 The service decides by meaning and waits at most 2, 4 or 8 s; these are this emulator's own, fixed stand-ins.
 """
-_FRAME_MS = 20
-_ONSET_FRAMES = 3
-"""Speech frames in a row that make a beginning: one alone may be a click."""
+_ONSET_MS = 60
+"""Speech without a gap that makes a beginning: a shorter one may be a click."""
+
+
+class SpeechDetecting(Protocol):
+    """Says for every stretch of audio, a frame, whether there is speech in it; one for each session."""
+
+    @property
+    def frame_ms(self) -> int:
+        """Length of a frame, in milliseconds."""
+        ...
+
+    def feed(self, pcm: bytes) -> list[bool]:
+        """Return a decision for each frame that this audio completes.
+
+        It is called in the event loop, for every piece of audio that comes in: a frame should take well under 1 ms.
+
+        Args:
+            pcm: PCM16, 24 kHz, mono; any length, what makes no whole frame is kept for the next call.
+        """
+        ...
+
+
+VoiceActivity: TypeAlias = Callable[[float], SpeechDetecting]
+"""Makes a detector of a threshold, 0 to 1: higher needs louder or clearer speech."""
+
+
+def energy_detector(threshold: float) -> SpeechDetecting:
+    """Return the built-in detector, which needs no model (``rtvoice.audio.vad``)."""
+    from rtvoice.audio.vad import SpeechDetector  # it needs numpy, which only audio needs
+
+    return SpeechDetector(threshold)
 
 
 class InputBuffer:
@@ -99,17 +125,25 @@ class TurnDetector:
         settings: The session's ``turn_detection``.
         audio_format: Format of the audio.
         clock_ms: Where on the session's audio clock it begins to listen.
+        voice_activity: Makes what tells speech from the rest.
     """
 
-    def __init__(self, settings: Mapping[str, Any], audio_format: AudioFormat, clock_ms: int) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        audio_format: AudioFormat,
+        clock_ms: int,
+        voice_activity: VoiceActivity = energy_detector,
+    ) -> None:
         if settings["type"] == "semantic_vad":
             self._silence_ms = SEMANTIC_SILENCE_MS[settings["eagerness"]]
         else:
             self._silence_ms = settings["silence_duration_ms"]
-        self._threshold: float = settings.get("threshold", 0.5)
         self._audio_format = audio_format
         self._now_ms = clock_ms
-        self._detector: SpeechDetector | None = None
+        self._detector = voice_activity(settings.get("threshold", 0.5))
+        self._frame_ms = self._detector.frame_ms
+        self._onset_frames = -(-_ONSET_MS // self._frame_ms)
         self._run = 0
         self._speech_end_ms: int | None = None
 
@@ -125,13 +159,9 @@ class TurnDetector:
 
     def feed(self, audio: bytes) -> list[TurnEdge]:
         """Return what is found up to the end of this audio."""
-        if self._detector is None:
-            from rtvoice.audio.vad import SpeechDetector  # it needs numpy, which only audio needs
-
-            self._detector = SpeechDetector(self._threshold)
         edges = []
         for is_speech in self._detector.feed(self._audio_format.to_pcm(audio)):
-            self._now_ms += _FRAME_MS
+            self._now_ms += self._frame_ms
             edge = self._step(is_speech)
             if edge is not None:
                 edges.append(edge)
@@ -140,10 +170,10 @@ class TurnDetector:
     def _step(self, is_speech: bool) -> TurnEdge | None:
         self._run = self._run + 1 if is_speech else 0
         if self._speech_end_ms is None:
-            if self._run < _ONSET_FRAMES:
+            if self._run < self._onset_frames:
                 return None
             self._speech_end_ms = self._now_ms
-            return TurnEdge("started", self._now_ms - _ONSET_FRAMES * _FRAME_MS)
+            return TurnEdge("started", self._now_ms - self._onset_frames * self._frame_ms)
         if is_speech:
             self._speech_end_ms = self._now_ms
         elif self._now_ms - self._speech_end_ms >= self._silence_ms:

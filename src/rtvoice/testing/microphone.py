@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from rtvoice.audio.devices import AudioInputDevice
 from rtvoice.errors import AudioDeviceError
-from rtvoice.testing.audio_formats import PCM_BYTES_PER_MS, load_pcm
+from rtvoice.testing.audio_formats import PCM_BYTES_PER_MS, SAMPLE_RATE, load_pcm
 
 
 class Clip:
@@ -49,12 +49,15 @@ class VirtualMicrophone(AudioInputDevice):
 
     Attributes:
         streamed_samples: Samples handed out so far.
+        surroundings: What else there is to be heard in the room: called with the loop time at which a chunk begins and
+            its number of samples, returns as many; ``None``: nothing. Only with ``realtime``. See `EchoingRoom`.
     """
 
     def __init__(self, *, realtime: bool = True, chunk_ms: int = 20) -> None:
         if chunk_ms < 1:
             raise ValueError(f"chunk_ms must be 1 or more, not {chunk_ms}")
         self.streamed_samples = 0
+        self.surroundings: Callable[[float, int], bytes] | None = None
         self._realtime = realtime
         self._chunk_bytes = chunk_ms * PCM_BYTES_PER_MS
         self._clips: deque[Clip] = deque()
@@ -158,4 +161,12 @@ class VirtualMicrophone(AudioInputDevice):
                 self._position = 0
         if self._realtime:
             chunk += bytes(self._chunk_bytes - len(chunk))
+            if self.surroundings is not None:
+                return self._in_its_surroundings(bytes(chunk), end_time, self.surroundings)
         return bytes(chunk)
+
+    def _in_its_surroundings(self, chunk: bytes, end_time: float, surroundings: Callable[[float, int], bytes]) -> bytes:
+        from rtvoice.audio.resampling import mix  # it needs numpy, which only sound needs
+
+        samples = len(chunk) // 2
+        return mix(chunk, surroundings(end_time - samples / SAMPLE_RATE, samples))

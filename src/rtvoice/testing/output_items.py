@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from rtvoice.testing.audio_formats import CHARACTERS_PER_SECOND, AudioFormat
+from rtvoice.testing.audio_formats import CHARACTERS_PER_SECOND, AudioFormat, placeholder_speech
 from rtvoice.testing.conversation import Item
-from rtvoice.testing.script import Hold, McpCall, Reply, ToolCall
+from rtvoice.testing.script import Hold, McpCall, Reply, Spoken, ToolCall
 from rtvoice.testing.usage import ASSISTANT_AUDIO_MS_PER_TOKEN, Tokens, text_tokens
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Message(OutputItem):
             lengths: Iterator[int] = iter(lambda: sizes.randint(*UNEQUAL_DELTA_MS), 0)
         else:
             lengths = cycle(self._reply.delta_ms)
-        start = 0
+        start = self._sent_bytes
         while start < len(self._audio):
             end = min(len(self._audio), start + next(lengths) * self.item.audio_format.bytes_per_ms)
             if start < hold_at < end:
@@ -197,6 +197,30 @@ class Message(OutputItem):
         super().close(status)
         if self.item.truncated:
             content.pop("transcript", None)
+
+
+class StreamedMessage(Message):
+    """A message whose pieces come one after the other."""
+
+    def __init__(self, response: "Response") -> None:
+        super().__init__(response, Reply())
+
+    async def add(self, piece: Spoken) -> None:
+        """Send the words of a piece, then its sound, as fast as it goes."""
+        self._words = iter([piece.text])
+        self._say_words(1)
+        if not self._spoken:
+            return
+        pcm = piece.audio
+        if pcm is None:
+            session = self.response.session
+            speed = session.config["audio"]["output"]["speed"]
+            pcm = placeholder_speech(piece.text, seed=session.seed, speed=speed)
+        self._audio += self.item.audio_format.from_pcm(pcm)
+        self._deltas = deque(self._delta_ranges(-1))
+        while self._deltas and not self.response.out_of_tokens:
+            self._send_next_audio()
+            await asyncio.sleep(0)
 
 
 def _pieces(text: str, seed: str) -> Iterator[str]:

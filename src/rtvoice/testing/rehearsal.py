@@ -130,6 +130,7 @@ class Rehearsal:
         if self._observations is not None:
             raise RuntimeError("a rehearsal holds one conversation: make a new Rehearsal for the next")
         seen = self._observations = Observations(agent.event_bus, self.speaker)
+        self._voice.on_start = seen.touch  # whoever wants to say something may wait for it
         narration = Narration(agent.event_bus, self._tell, user_too=False) if self._tell is not None else None
         user = ScriptedUser(
             voice=self._voice,

@@ -2,13 +2,21 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rtvoice.testing.audio_formats import AudioFormat
 from rtvoice.testing.conversation import Item
-from rtvoice.testing.output_items import FunctionCall, McpApprovalRequest, McpCallItem, Message, OutputItem
-from rtvoice.testing.script import McpCall, Reply, ReplyRequest, ToolCall
+from rtvoice.testing.output_items import (
+    FunctionCall,
+    McpApprovalRequest,
+    McpCallItem,
+    Message,
+    OutputItem,
+    StreamedMessage,
+)
+from rtvoice.testing.script import McpCall, Reply, ReplyFailed, ReplyRequest, Spoken, StreamedReply, ToolCall
 from rtvoice.testing.usage import Tokens, prompt_parts, usage
 
 if TYPE_CHECKING:
@@ -117,30 +125,85 @@ class Response:
 
     async def run(self) -> None:
         """Make the response; ``cancel()`` may end it at any moment."""
+        if self.session.responses.failures:
+            self._finish("failed", {"type": "failed", "error": dict(self.session.responses.failures.pop(0))})
+            return
         reply = self._reply or await self.session.script.reply(await self._request())
         if not self.active:  # cancelled, and the script's function swallowed the cancellation
             return
+        if isinstance(reply, StreamedReply):
+            await self._stream(reply)
+        else:
+            await self._put_out(reply)
+
+    async def _put_out(self, reply: Reply) -> None:
         await asyncio.sleep(reply.delay_s)
         if reply.status == "failed" and not reply.speaks and not reply.calls:
             self._finish("failed", {"type": "failed", "error": dict(reply.error)})
             return
         for output in self._outputs(reply):
-            self.output.append(output)
-            self._open_item = output
-            output.open()
+            self._open(output)
             await output.produce()
-            self._open_item = None
             if self.out_of_tokens:
-                output.close("incomplete")
-                self._finish("incomplete", {"type": "incomplete", "reason": "max_output_tokens"})
+                self._run_out_of_tokens()
                 return
-            output.close("completed" if reply.status == "completed" else "incomplete")
+            self._close("completed" if reply.status == "completed" else "incomplete")
         if reply.status == "failed":
             self._finish("failed", {"type": "failed", "error": dict(reply.error)})
         elif reply.status == "incomplete":
             self._finish("incomplete", {"type": "incomplete", "reason": reply.reason})
         else:
             self._finish("completed", None)
+
+    async def _stream(self, reply: StreamedReply) -> None:
+        """Put the pieces out as they come: neighbours that are spoken become one message."""
+        try:
+            async with aclosing(reply.pieces) as pieces:
+                async for piece in pieces:
+                    if not self.active:  # as in run()
+                        return
+                    await self._add(piece)
+                    if self.out_of_tokens:
+                        self._run_out_of_tokens()
+                        return
+        except ReplyFailed as failure:
+            self._close("incomplete")
+            error = {"type": "server_error", "code": None, "message": str(failure)}
+            self._finish("failed", {"type": "failed", "error": error})
+            return
+        if self.active:
+            self._close("completed")
+            self._finish("completed", None)
+
+    async def _add(self, piece: Spoken | ToolCall) -> None:
+        if isinstance(piece, Spoken):
+            if not isinstance(self._open_item, StreamedMessage):
+                self._open(StreamedMessage(self))
+            message = self._open_item
+            assert isinstance(message, StreamedMessage)  # noqa: S101 - opened above
+            await message.add(piece)
+            return
+        self._close("completed")
+        call = FunctionCall(self, piece)
+        self._open(call)
+        await call.produce()
+        if not self.out_of_tokens:
+            self._close("completed")
+
+    def _open(self, output: OutputItem) -> None:
+        self.output.append(output)
+        self._open_item = output
+        output.open()
+
+    def _close(self, status: str) -> None:
+        """Finish the open item, if there is one."""
+        output, self._open_item = self._open_item, None
+        if output is not None:
+            output.close(status)
+
+    def _run_out_of_tokens(self) -> None:
+        self._close("incomplete")
+        self._finish("incomplete", {"type": "incomplete", "reason": "max_output_tokens"})
 
     def _outputs(self, reply: Reply) -> Iterator[OutputItem]:
         """Yield the reply's items; each is made when the one before it is done."""
@@ -177,15 +240,14 @@ class Response:
         """
         if self._open_item is not None:
             self._open_item.late_audio(late_deltas)
-            self._open_item.close("incomplete")
-            self._open_item = None
+            self._close("incomplete")
         self._finish("cancelled", {"type": "cancelled", "reason": reason})
 
     async def _request(self) -> ReplyRequest:
         """Return what the script may look at; waits until it is known what the user said."""
         for item in self._context:
             if item.heard is not None:
-                await item.heard
+                await asyncio.wait([item.heard])  # a cancelled response leaves it to the others that wait for it
         items = [_with_transcript(item) for item in self._context]
         return ReplyRequest(
             session=self.session.config,

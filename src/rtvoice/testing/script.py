@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
@@ -148,6 +148,35 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Spoken:
+    """A piece of an answer, such as a sentence.
+
+    Attributes:
+        text: Its words, with the space that parts them from the piece before.
+        audio: Their sound: PCM16 24 kHz mono. ``None`` lets the emulator hum; in a text response nobody asks for it.
+    """
+
+    text: str
+    audio: bytes | None = None
+
+
+class ReplyFailed(Exception):  # noqa: N818 - reads as what happened
+    """Raised by the pieces of a ``StreamedReply``: the response ends as ``"failed"`` with this message."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedReply:
+    """A reply that is still being made while its beginning is sent.
+
+    Attributes:
+        pieces: An async generator of what is said and which functions are called, in order. It is closed when the
+            response is over, also when the user interrupts it.
+    """
+
+    pieces: AsyncGenerator[Spoken | ToolCall, None]
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyRequest:
     """What the model knows when it is asked for a response.
 
@@ -215,7 +244,7 @@ class UserTurn:
     session_id: str
 
 
-ReplyLike: TypeAlias = Reply | str
+ReplyLike: TypeAlias = Reply | StreamedReply | str
 Replies: TypeAlias = Iterable[ReplyLike] | Callable[[ReplyRequest], ReplyLike | Awaitable[ReplyLike]]
 TranscriptLike: TypeAlias = Transcript | str | None
 Transcripts: TypeAlias = Iterable[TranscriptLike] | Callable[[UserTurn], TranscriptLike | Awaitable[TranscriptLike]]
@@ -268,7 +297,7 @@ class Script:
             raise TypeError("transcripts is a function here: it decides alone")
         self._transcripts.appended.extend(transcripts)
 
-    async def reply(self, request: ReplyRequest) -> Reply:
+    async def reply(self, request: ReplyRequest) -> Reply | StreamedReply:
         """Return the next reply.
 
         Raises:
@@ -281,8 +310,8 @@ class Script:
             reply = await _result(self._replies(request))
         if isinstance(reply, str):
             return Reply(reply)
-        if not isinstance(reply, Reply):
-            raise TypeError(f"replies must give a Reply or a str, not {reply!r}")
+        if not isinstance(reply, Reply | StreamedReply):
+            raise TypeError(f"replies must give a Reply, a StreamedReply or a str, not {reply!r}")
         return reply
 
     async def transcript(self, turn: UserTurn) -> Transcript:

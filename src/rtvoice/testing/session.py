@@ -9,6 +9,7 @@ from rtvoice.testing.audio_formats import AudioFormat
 from rtvoice.testing.client_events import check_event, parse_event
 from rtvoice.testing.conversation import Conversation, Item, id_taken
 from rtvoice.testing.event_log import JsonObject, brief
+from rtvoice.testing.faults import Delays, FrameFault
 from rtvoice.testing.item_rules import decode_audio, item_from
 from rtvoice.testing.link import Link
 from rtvoice.testing.mcp import McpTools
@@ -82,8 +83,9 @@ class EmulatedSession:
         self.script = setup.script
         self.seed = setup.seed
         self.mcp = McpTools(self, setup.mcp_servers)
-        self.turns = UserTurns(self, detect_speech=setup.detect_speech)
+        self.turns = UserTurns(self, voice_activity=setup.voice_activity)
         self.responses = ResponseArbiter(self, setup.quirks, setup.faults)
+        self._refused_update = setup.faults.refuse_session_updates
         self._tasks: asyncio.TaskGroup | None = None
         link.on_sent = self._note_sent
         self._ended = asyncio.Event()
@@ -167,6 +169,26 @@ class EmulatedSession:
     def drop(self) -> None:
         """Cut the TCP connection at once; what is on its way is lost."""
         self._link.drop()
+
+    def reset(self) -> None:
+        """Reset the TCP connection (RST), as a host does that has lost its memory of it."""
+        self._link.reset()
+
+    def distort(self, *faults: FrameFault) -> None:
+        """Send frames from now on as these faults make them, in order; none: as they are."""
+        self._link.distort(*faults)
+
+    def delay(self, delays: Delays) -> None:
+        """Send events late from now on; ``Delays()`` ends it."""
+        self._link.delay(delays)
+
+    def refuse_updates(self, error: Mapping[str, Any] | None) -> None:
+        """Answer every ``session.update`` from now on with this error object; ``None`` ends it."""
+        self._refused_update = error
+
+    def fail_responses(self, error: Mapping[str, Any], *, times: int = 1) -> None:
+        """Let the next responses fail with this error object, before any output and without asking the script."""
+        self.responses.failures += [error] * times
 
     def stall(self, *, reading: bool = True, writing: bool = True) -> None:
         """Stop reading events, sending them, or both, until ``resume()``; pings are still answered."""
@@ -279,9 +301,10 @@ class EmulatedSession:
         self.emit(event_type, previous_item_id=self.conversation.previous_id(item), item=item.wire())
 
     def _note_sent(self, event: JsonObject) -> None:
-        self.sent.append(event)
-        self.exchanged.append(("sent", event))
-        self._setup.on_sent(event)
+        if self._setup.keeps_records:
+            self.sent.append(event)
+            self.exchanged.append(("sent", event))
+            self._setup.on_sent(event)
 
     # --- what comes in ------------------------------------------------------------------------------------------
 
@@ -290,9 +313,10 @@ class EmulatedSession:
         try:
             event = parse_event(frame)
             event_id = event.get("event_id")
-            self.received.append(brief(event))
-            self.exchanged.append(("received", self.received[-1]))
-            self._setup.on_received(self.received[-1])
+            if self._setup.keeps_records:
+                self.received.append(brief(event))
+                self.exchanged.append(("received", self.received[-1]))
+                self._setup.on_received(self.received[-1])
             check_event(event)
             self._handlers[event["type"]](event)
         except RequestRefused as refusal:
@@ -306,8 +330,8 @@ class EmulatedSession:
             )
 
     def _update_session(self, event: JsonObject) -> None:
-        if self._setup.faults.refuse_session_updates is not None:
-            error = {"param": None, **self._setup.faults.refuse_session_updates, "event_id": event.get("event_id")}
+        if self._refused_update is not None:
+            error = {"param": None, **self._refused_update, "event_id": event.get("event_id")}
             self.emit("error", error=error)
             return
         before = self.config
@@ -325,7 +349,8 @@ class EmulatedSession:
 
     def _append_audio(self, event: JsonObject) -> None:
         self.turns.append(event["audio"])
-        self.user_audio += decode_audio(event["audio"], "audio")
+        if self._setup.keeps_records:
+            self.user_audio += decode_audio(event["audio"], "audio")
         self._audio_came.set()
 
     def _clear_audio(self, _event: JsonObject) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from rtvoice.testing.event_log import JsonObject
 from rtvoice.testing.faults import Faults
+from rtvoice.testing.input_audio import VoiceActivity, energy_detector
 from rtvoice.testing.mcp import McpServers
 from rtvoice.testing.quirks import Quirks
 from rtvoice.testing.script import Script
@@ -19,7 +20,8 @@ class SessionSetup:
         faults: What goes wrong.
         quirks: What varies.
         mcp_servers: MCP servers that can be "reached".
-        detect_speech: Whether turn detection listens to the audio.
+        voice_activity: Makes what finds speech in the audio; ``None``: nobody listens.
+        keeps_records: Whether sessions remember all events and all audio of the user.
         length_s: Seconds until the session expires.
         seed: Seed of everything that is made up.
         new_id: Makes ids that are unique over all sessions.
@@ -31,7 +33,8 @@ class SessionSetup:
     faults: Faults = field(default_factory=Faults)
     quirks: Quirks = field(default_factory=Quirks)
     mcp_servers: McpServers = field(default_factory=dict)
-    detect_speech: bool = True
+    voice_activity: VoiceActivity | None = energy_detector
+    keeps_records: bool = True
     length_s: float = 3600.0
     seed: int = 0
     new_id: Callable[[str], str]

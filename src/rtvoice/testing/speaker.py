@@ -180,6 +180,24 @@ class VirtualSpeaker(AudioOutputDevice):
         """What was or will be played, piece by piece, with times."""
         return list(self._played)
 
+    def sound_between(self, starts_at: float, samples: int) -> bytes:
+        """Return what sounds at the device from a loop time on, its pauses included: PCM16, 24 kHz, mono.
+
+        Args:
+            starts_at: The time; what is later than now may still be cleared.
+            samples: How many samples.
+        """
+        sound = bytearray(2 * samples)
+        for piece in reversed(self._played):
+            offset = round((piece.started_at - starts_at) * SAMPLE_RATE)
+            length = len(piece.pcm) // 2
+            if offset + length <= 0:
+                break  # they are in order: all others are over
+            begin, end = max(0, offset), min(samples, offset + length)
+            if begin < end:
+                sound[2 * begin : 2 * end] = piece.pcm[2 * (begin - offset) : 2 * (end - offset)]
+        return bytes(sound)
+
     def _samples_until(self, now: float) -> int:
         return self._over_samples + sum(self._of(piece, now) for piece in self._played[self._over :])
 

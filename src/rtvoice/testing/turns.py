@@ -10,6 +10,7 @@ from rtvoice.testing.input_audio import (
     MIN_COMMIT_MS,
     InputBuffer,
     TurnDetector,
+    VoiceActivity,
 )
 from rtvoice.testing.item_rules import decode_audio
 from rtvoice.testing.script import UserTurn
@@ -31,12 +32,12 @@ class UserTurns:
 
     Args:
         session: The session.
-        detect_speech: Whether the audio is examined at all; if not, only the test starts and stops speech.
+        voice_activity: Makes what finds speech in the audio; ``None``: only the test starts and stops speech.
     """
 
-    def __init__(self, session: "EmulatedSession", *, detect_speech: bool) -> None:
+    def __init__(self, session: "EmulatedSession", *, voice_activity: VoiceActivity | None) -> None:
         self._session = session
-        self._detect_speech = detect_speech
+        self._voice_activity = voice_activity
         self.buffer = InputBuffer(session.input_format)
         self._detector: TurnDetector | None = None
         self._detector_settings = self._settings
@@ -80,14 +81,14 @@ class UserTurns:
         self.buffer.append(audio)
         if self._settings is None:
             return
-        if self._detect_speech:
-            self._listen(audio, self._settings)
+        if self._voice_activity is not None:
+            self._listen(audio, self._settings, self._voice_activity)
         self._check_idle()
 
-    def _listen(self, audio: bytes, settings: Mapping[str, Any]) -> None:
+    def _listen(self, audio: bytes, settings: Mapping[str, Any], voice_activity: VoiceActivity) -> None:
         if self._detector is None:
             begin_ms = self.buffer.clock_ms - len(audio) // self.buffer.audio_format.bytes_per_ms
-            self._detector = TurnDetector(settings, self.buffer.audio_format, begin_ms)
+            self._detector = TurnDetector(settings, self.buffer.audio_format, begin_ms, voice_activity)
         for edge in self._detector.feed(audio):
             if edge.kind == "started" and not self.in_speech:
                 self.speech_started(edge.at_ms - settings.get("prefix_padding_ms", _DEFAULT_PREFIX_MS))

@@ -5,7 +5,7 @@ import functools
 import math
 from array import array
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from rtvoice.audio.devices import AudioInputDevice
 from rtvoice.errors import AudioDeviceError
@@ -24,9 +24,13 @@ class UserVoice(AudioInputDevice):
 
     Unlike ``VirtualMicrophone`` it keeps no raster: a chunk of silence ends as soon as the user opens the mouth, so
     that an interruption begins at exactly the time that the script says.
+
+    Attributes:
+        on_start: Called when the microphone is opened.
     """
 
     def __init__(self) -> None:
+        self.on_start: Callable[[], None] = lambda: None
         self._active = False
         self._clips: deque[bytes] = deque()
         self._waiting: asyncio.Future[bool] | None = None
@@ -39,6 +43,7 @@ class UserVoice(AudioInputDevice):
     async def start(self) -> None:
         """Open the microphone."""
         self._active = True
+        self.on_start()
 
     async def stop(self) -> None:
         """Close it; the stream ends."""
