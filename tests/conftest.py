@@ -8,7 +8,10 @@ Markers:
 
 import asyncio
 import os
+import shutil
 import signal
+import ssl
+import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -151,6 +154,23 @@ class Conversation:
     @property
     def result(self) -> AgentResult:
         return self.running.result()
+
+
+@pytest.fixture(scope="session")
+def self_signed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], ssl.SSLContext]:
+    """Makes TLS settings for a server on 127.0.0.1, with a certificate that nobody trusts."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate, and is not installed")
+    key, certificate = (tmp_path_factory.mktemp("tls") / name for name in ("key.pem", "certificate.pem"))
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+
+    def make() -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        return context
+
+    return make
 
 
 Converse = Callable[..., AbstractAsyncContextManager[Conversation]]

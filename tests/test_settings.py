@@ -6,15 +6,18 @@ from pydantic import ValidationError
 from rtvoice.settings import (
     AssistantVoice,
     ConversationSeed,
+    InterruptionPolicy,
     NoiseReduction,
     RealtimeModel,
     ReasoningEffort,
     ReconnectPolicy,
+    RotationPolicy,
     SeedMessage,
     SemanticEagerness,
     SemanticVAD,
     ServerVAD,
     TranscriptionModel,
+    WatchdogPolicy,
 )
 
 _VOICES = "ALLOY ASH BALLAD CORAL ECHO FABLE ONYX NOVA SAGE SHIMMER VERSE CEDAR MARIN".split()  # noqa: SIM905
@@ -110,3 +113,27 @@ def test_policies_that_cannot_work(wrong: dict[str, float]) -> None:
         ReconnectPolicy(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ValidationError):
         ReconnectPolicy().max_attempts = 3  # type: ignore[misc]
+
+
+def test_an_interruption_policy_is_checked() -> None:
+    assert InterruptionPolicy(ignore_backchannels=("jawohl",)).ignore_backchannels == ("jawohl",)
+    for wrong in ({"min_speech_ms": -1}, {"min_speech_ms": 2_000}, {"ignore_backchannels": ("...",)}, {"x": 1}):
+        with pytest.raises(ValueError, match="InterruptionPolicy"):
+            InterruptionPolicy(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_rotation_policy_is_checked() -> None:
+    assert RotationPolicy(after_s=60, latest_s=60).latest_s == 60
+    assert RotationPolicy().latest_s < 3_600, "OpenAI and Azure end a session then"
+    with pytest.raises(ValidationError, match="at least after_s"):
+        RotationPolicy(after_s=60, latest_s=50)
+    for wrong in ({"after_s": 0}, {"after_s": 4_000}, {"limit_s": 60}):
+        with pytest.raises(ValidationError):
+            RotationPolicy(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_watchdog_policy_is_checked() -> None:
+    assert WatchdogPolicy(answer_s=None).answer_s is None
+    for wrong in ({"answer_s": 0}, {"ping_s": -1}, {"patience_s": 1}):
+        with pytest.raises(ValidationError):
+            WatchdogPolicy(**wrong)  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from rtvoice.agent import RealtimeAgent
     from rtvoice.agent.result import AgentResult
+    from rtvoice.agent.stats import AgentStats
     from rtvoice.events.facts import AgentError, RestoredConversation
     from rtvoice.listener import AgentListener, ToolApproval, ToolApprovalRequest
     from rtvoice.realtime import AzureOpenAIProvider, OpenAIProvider, RealtimeProvider
@@ -25,17 +26,21 @@ if TYPE_CHECKING:
         InjectedAssistantMessage,
         InjectedConversation,
         InjectedUserMessage,
+        InterruptionPolicy,
         NoiseReduction,
         OutputModality,
         RealtimeModel,
         ReasoningEffort,
         ReconnectPolicy,
+        RotationPolicy,
         SeedMessage,
         SemanticEagerness,
         SemanticVAD,
         ServerVAD,
+        SessionLog,
         TranscriptionModel,
         TurnDetection,
+        WatchdogPolicy,
     )
     from rtvoice.supervisor import Supervisor, TextAgent
     from rtvoice.tools import ActionResult, Inject, ToolContext, ToolFeedbackError, Tools
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
 _HOMES: Final = {
     "rtvoice.agent": ("RealtimeAgent",),
     "rtvoice.agent.result": ("AgentResult",),
+    "rtvoice.agent.stats": ("AgentStats",),
     "rtvoice.events.facts": ("AgentError", "RestoredConversation"),
     "rtvoice.listener": ("AgentListener", "ToolApproval", "ToolApprovalRequest"),
     "rtvoice.realtime": ("AzureOpenAIProvider", "OpenAIProvider", "RealtimeProvider"),
@@ -52,17 +58,21 @@ _HOMES: Final = {
         "InjectedAssistantMessage",
         "InjectedConversation",
         "InjectedUserMessage",
+        "InterruptionPolicy",
         "NoiseReduction",
         "OutputModality",
         "RealtimeModel",
         "ReasoningEffort",
         "ReconnectPolicy",
+        "RotationPolicy",
         "SeedMessage",
         "SemanticEagerness",
         "SemanticVAD",
         "ServerVAD",
+        "SessionLog",
         "TranscriptionModel",
         "TurnDetection",
+        "WatchdogPolicy",
     ),
     "rtvoice.supervisor": ("Supervisor", "TextAgent"),
     "rtvoice.tools": ("ActionResult", "Inject", "ToolContext", "ToolFeedbackError", "Tools"),
@@ -74,6 +84,7 @@ __all__ = [
     "AgentError",
     "AgentListener",
     "AgentResult",
+    "AgentStats",
     "AssistantVoice",
     "AzureOpenAIProvider",
     "ConversationSeed",
@@ -81,6 +92,7 @@ __all__ = [
     "InjectedAssistantMessage",
     "InjectedConversation",
     "InjectedUserMessage",
+    "InterruptionPolicy",
     "NoiseReduction",
     "OpenAIProvider",
     "OutputModality",
@@ -90,10 +102,12 @@ __all__ = [
     "ReasoningEffort",
     "ReconnectPolicy",
     "RestoredConversation",
+    "RotationPolicy",
     "SeedMessage",
     "SemanticEagerness",
     "SemanticVAD",
     "ServerVAD",
+    "SessionLog",
     "Supervisor",
     "TextAgent",
     "ToolApproval",
@@ -103,6 +117,7 @@ __all__ = [
     "Tools",
     "TranscriptionModel",
     "TurnDetection",
+    "WatchdogPolicy",
 ]
 
 

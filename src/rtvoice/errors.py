@@ -21,6 +21,7 @@ The tree::
     │   ├── McpServerError (ConnectionError)         an MCP server cannot be started or reached, or has gone
     │   ├── McpExtraMissingError (ImportError)       rtvoice[mcp] is not installed
     │   └── ToolFeedbackError                        raised by your tool: its message is what the model reads
+    ├── LocalExtraMissingError (ImportError)   a part of rtvoice[local] is not installed, or not for this platform
     ├── ChatCompletionError                    a language model answered, but with nothing usable
     └── SupervisorError                        the supervisor's language model failed
 
@@ -125,6 +126,10 @@ class McpExtraMissingError(ToolError, ImportError):
 
 class ToolFeedbackError(ToolError):
     """Raised by a user's tool to tell the model something: exactly this message becomes the tool's output."""
+
+
+class LocalExtraMissingError(RtvoiceError, ImportError):
+    """A part of offline speech is missing, or there is none for this platform; the message says what else to do."""
 
 
 class ChatCompletionError(RtvoiceError):

@@ -78,6 +78,14 @@ class AgentListener:
     async def on_agent_interrupted(self) -> None:
         """The assistant was cut short."""
 
+    async def on_interruption_dismissed(self, reason: str) -> None:
+        """Something that sounded like an interruption was none; needs ``interruption=InterruptionPolicy()``.
+
+        Args:
+            reason: ``too_short``, ``nothing_said``, ``backchannel`` or ``self_echo``; see
+                `rtvoice.events.InterruptionDismissedEvent`.
+        """
+
     async def on_agent_error(self, error: AgentError) -> None:
         """The server, the connection, a device or the recording reported an error."""
 
@@ -94,6 +102,41 @@ class AgentListener:
 
         Args:
             restored: How much of it.
+        """
+
+    async def on_session_rotated(self, restored: RestoredConversation) -> None:
+        """The conversation goes on in a new session: the service ends each after an hour, or `restart` was called.
+
+        Unlike a lost connection this cannot be heard.
+
+        Args:
+            restored: How much of the conversation the new session knows.
+        """
+
+    async def on_watchdog_fired(self, watchdog: str, waited_s: float, action: str) -> None:
+        """Something stood still for too long, and the agent mends it.
+
+        Args:
+            watchdog: What: ``answer``, ``response``, ``ping``, ``write``, ``capture`` or ``playback``; see
+                `rtvoice.events.WatchdogFiredEvent`.
+            waited_s: For how long, in seconds.
+            action: ``retry``, ``reconnect`` or ``stop``.
+        """
+
+    async def on_audio_device_lost(self, direction: str, reason: str) -> None:
+        """The microphone or the loudspeaker stopped working, and is opened anew.
+
+        Args:
+            direction: ``input`` or ``output``.
+            reason: What went wrong.
+        """
+
+    async def on_audio_device_restored(self, direction: str, device: str) -> None:
+        """A lost device works again, or the system's default device in its place.
+
+        Args:
+            direction: ``input`` or ``output``.
+            device: Name of the device that is used now; empty if it does not say.
         """
 
     async def on_tool_executed(self, name: str, action_kind: str | None, silent: bool) -> None:

@@ -6,9 +6,10 @@ Every enum is a ``StrEnum``, and wherever a member is accepted its plain string 
 import random
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class RealtimeModel(StrEnum):
@@ -139,6 +140,106 @@ class ReconnectPolicy(BaseModel):
             return self.initial_delay_s * random.uniform(0, self.jitter)
         pause = min(self.max_delay_s, self.initial_delay_s * 2.0 ** min(attempt - 2, 60))
         return pause * random.uniform(1 - self.jitter, 1 + self.jitter)
+
+
+class InterruptionPolicy(BaseModel):
+    """What it takes to interrupt the assistant: without a policy, any sound that the server takes for speech.
+
+    With a policy the server only reports speech, and the agent decides what follows: whether the response is cancelled,
+    and whether the turn is answered. That costs a round trip to the server at the end of every turn.
+
+    Attributes:
+        min_speech_ms: How long the user has to speak, in milliseconds, 0 to 1500: a cough or a click does not count.
+        ignore_backchannels: Whether "mhm" and "yeah" leave the assistant speaking: ``True`` for the words that
+            `rtvoice.conversation.backchannels.BACKCHANNELS` lists, or words and phrases of your own. Needs a
+            ``transcription_model``.
+        resume_after_false_alarm: Fall silent as soon as there is a sound, and go on from the same sample if it was
+            nothing. ``False``: speak on until it is certain that it is something. An output device that cannot pause
+            (`rtvoice.audio.devices.SupportsPause`) speaks on in any case.
+        ignore_self_echo: Do not take the assistant's own voice, which the microphone hears from the loudspeaker, for
+            the user's. Needs an output device with a tap (`rtvoice.audio.devices.SupportsTap`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_speech_ms: int = Field(default=250, ge=0, le=1_500)
+    ignore_backchannels: bool | tuple[str, ...] = True
+    resume_after_false_alarm: bool = True
+    ignore_self_echo: bool = True
+
+    @field_validator("ignore_backchannels")
+    @classmethod
+    def _has_words(cls, value: bool | tuple[str, ...]) -> bool | tuple[str, ...]:
+        if isinstance(value, tuple) and not all(any(map(str.isalnum, phrase)) for phrase in value):
+            raise ValueError("every phrase of ignore_backchannels needs a letter")
+        return value
+
+
+class RotationPolicy(BaseModel):
+    """When the agent moves to a new session, because the service ends every session after a while.
+
+    The new session is opened first, configured, and told the conversation; then it takes over, and the old one is
+    closed. A quiet moment is waited for: nobody speaks, nothing plays, no tool works.
+
+    Attributes:
+        after_s: Age of a session from which a quiet moment is waited for, in seconds, greater than 0.
+        latest_s: Age at which no quiet moment is waited for any more, in seconds, at least ``after_s``. It has to be
+            less than the service's limit: OpenAI and Azure end a session after 3,600 s.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    after_s: float = Field(default=3_300.0, gt=0.0)
+    latest_s: float = Field(default=3_570.0, gt=0.0)
+
+    @model_validator(mode="after")
+    def _latest_comes_last(self) -> Self:
+        if self.latest_s < self.after_s:
+            raise ValueError(f"latest_s ({self.latest_s:g}) must be at least after_s ({self.after_s:g})")
+        return self
+
+
+class WatchdogPolicy(BaseModel):
+    """How long something may stand still before the agent mends it; in seconds, greater than 0, ``None`` for ever.
+
+    Each limit holds twice: when it is over for the first time, something mild is tried; for the second time, the
+    session reconnects. `rtvoice.events.WatchdogFiredEvent` reports either.
+
+    Attributes:
+        answer_s: From the end of the user's turn, or from a request for a response, to the beginning of the response.
+        response_s: From one sign of progress to the next while the server works on a response.
+        ping_s: From a ping to its answer, or to anything else that arrives.
+        write_s: While the network takes nothing.
+        capture_s: While the input device delivers nothing, although it has delivered without a pause until then.
+            Devices that deliver only when somebody speaks are left alone, and so is push-to-talk.
+        playback_s: While the output device takes nothing, or its position stands still, although there is audio.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    answer_s: float | None = Field(default=15.0, gt=0.0)
+    response_s: float | None = Field(default=30.0, gt=0.0)
+    ping_s: float | None = Field(default=15.0, gt=0.0)
+    write_s: float | None = Field(default=10.0, gt=0.0)
+    capture_s: float | None = Field(default=5.0, gt=0.0)
+    playback_s: float | None = Field(default=5.0, gt=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLog:
+    """A file with everything that a session sent and received, for ``rtvoice replay`` and `rtvoice.testing.Replay`.
+
+    Credentials are never in it.
+
+    Attributes:
+        path: The file, one JSON object a line. About 65 kB a second, 115 while the assistant speaks.
+        redact_audio: Leave the sound out; its duration stays.
+        redact_text: Leave the words out: instructions, transcripts, messages, images, tool arguments and results.
+    """
+
+    path: str | Path
+    redact_audio: bool = False
+    redact_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from rtvoice import (
     Tools,
     TranscriptionModel,
 )
+from rtvoice.agent.stats import AgentStats
 from rtvoice.audio import AudioInputDevice, MicrophoneInput, SpeakerOutput
 from rtvoice.errors import (
     AgentStateError,
@@ -890,3 +891,31 @@ def test_a_supervisor_in_one_spelling() -> None:
     assert agent(text_agent=text_agent)._supervisor is text_agent
     with pytest.raises(TypeError, match="not both"):
         agent(supervisor=Supervisor(description="d", instructions="i"), text_agent=text_agent)
+
+
+async def test_counters_during_and_after_the_conversation(converse: Any) -> None:
+    async with RealtimeEmulator() as server:
+        async with converse(server) as conversation:
+            assert conversation.agent.stats.session.frames_sent >= 1
+            server.current.drop()
+            await conversation.listener.wait_for("agent_reconnected")
+        stats = conversation.agent.stats
+    assert stats.session.reconnects == 1
+    assert stats.microphone.device == "VirtualMicrophone"
+    assert stats.loudspeaker.reopenings == 0
+    assert (stats.events_waiting, stats.events_dropped) == (0, 0)
+
+
+def test_before_the_conversation_nothing_is_counted() -> None:
+    assert RealtimeAgent(api_key="key").stats == AgentStats()
+
+
+async def test_the_result_says_why_it_ended(converse: Any) -> None:
+    async with RealtimeEmulator() as server:
+        async with converse(server) as conversation:
+            pass
+        assert conversation.result.stop_reason == "stop() was called"
+        async with converse(server, reconnect=None) as conversation:
+            server.current.drop()
+            await conversation.listener.wait_for("agent_stopped")
+        assert conversation.result.stop_reason == "the connection was closed"

@@ -1,4 +1,5 @@
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from rtvoice import AgentListener, Tools
 from rtvoice.agent import checks
 from rtvoice.errors import ConfigurationError
+from rtvoice.settings import InterruptionPolicy, SessionLog
 
 
 def test_an_error_names_all_types_that_would_do() -> None:
@@ -65,3 +67,27 @@ def test_a_budget_needs_a_price() -> None:
     assert checks.budget(2, "gpt-realtime-2.1", None) == 2
     with pytest.raises(ConfigurationError, match="prices="):
         checks.budget(2, "unknown", None)
+
+
+def test_the_session_log_is_a_path_or_settings() -> None:
+    settings = SessionLog("talk.jsonl", redact_text=True)
+    assert checks.session_log(settings) is settings
+    assert checks.session_log(None) is None
+    assert checks.session_log("talk.jsonl") == SessionLog("talk.jsonl")
+    assert checks.session_log(Path("talk.jsonl")) == SessionLog(Path("talk.jsonl"))
+    with pytest.raises(TypeError, match="session_log must be a SessionLog or str or Path, not bool"):
+        checks.session_log(True)  # type: ignore[arg-type]
+
+
+def test_an_interruption_policy_needs_what_it_looks_at() -> None:
+    policy = InterruptionPolicy()
+    assert checks.interruption(None, detects_turns=False, writes_down=False) is None
+    assert checks.interruption(policy, detects_turns=True, writes_down=True) is policy
+    deaf = InterruptionPolicy(ignore_backchannels=False)
+    assert checks.interruption(deaf, detects_turns=True, writes_down=False) is deaf
+    with pytest.raises(ConfigurationError, match="turn detection"):
+        checks.interruption(policy, detects_turns=False, writes_down=True)
+    with pytest.raises(ConfigurationError, match="transcription_model"):
+        checks.interruption(policy, detects_turns=True, writes_down=False)
+    with pytest.raises(TypeError, match="InterruptionPolicy"):
+        checks.interruption("yes", detects_turns=True, writes_down=True)  # type: ignore[arg-type]

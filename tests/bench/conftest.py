@@ -62,6 +62,11 @@ class Connection:
         self.sent += 1
         self.last = frame
 
+    async def ping(self) -> asyncio.Future[float]:
+        pong = asyncio.get_running_loop().create_future()
+        pong.set_result(0.0)
+        return pong
+
     async def close(self) -> None:
         self._incoming.put_nowait(None)
 
@@ -137,7 +142,7 @@ class Rig:
             return self.connection
 
         monkeypatch.setattr(EventBus, "publish", publish)
-        monkeypatch.setattr("rtvoice.components.session.websockets.connect", connect)
+        monkeypatch.setattr("rtvoice.realtime.connection.websockets.connect", connect)
 
     def count_calls(self, module: object, name: str) -> None:
         original = getattr(module, name)

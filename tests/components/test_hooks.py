@@ -17,6 +17,7 @@ from rtvoice.events import (
     AssistantTranscriptDeltaEvent,
     Event,
     EventBus,
+    InterruptionDismissedEvent,
     PlaybackCut,
     ResponseFinishedEvent,
     SpeechDetectedEvent,
@@ -441,3 +442,30 @@ async def test_other_callbacks_do_not_wait_for_an_approval() -> None:
         assert thinking.names == ["agent_session_connected", "agent_error"]
     assert asyncio.get_running_loop().time() == 1  # nor does the end
     assert list(inbox.take_all()) == []
+
+
+def test_what_was_no_utterance_is_never_announced() -> None:
+    gate = UtteranceGate()
+    dismissed = InterruptionDismissedEvent(reason="self_echo", item_id="u1")
+    start, stop, words = SpeechDetectedEvent(), UserStoppedSpeakingEvent(), UserTranscriptCompletedEvent("story", "u1")
+    assert [gate.pass_on(event) for event in (start, stop, words)] == [[], [], []]
+    later = [SpeechDetectedEvent(), UserStoppedSpeakingEvent()]
+    assert [gate.pass_on(event) for event in later] == [[], []]
+    assert gate.pass_on(dismissed) == [dismissed]
+    assert gate.pass_on(words) == []  # they may also come late
+    begun = UserStartedSpeakingEvent()
+    assert gate.pass_on(begun) == [begun, later[1]]
+
+
+def test_a_backchannel_is_an_utterance() -> None:
+    gate = UtteranceGate()
+    stop, words = UserStoppedSpeakingEvent(), UserTranscriptCompletedEvent("Mhm", "u1")
+    for event in (SpeechDetectedEvent(), stop):
+        gate.pass_on(event)
+    begun, dismissed = UserStartedSpeakingEvent(), InterruptionDismissedEvent(reason="backchannel", item_id="u1")
+    assert [gate.pass_on(event) for event in (begun, dismissed, words)] == [[begun, stop], [dismissed], [words]]
+
+
+def test_a_dismissal_of_what_nobody_waits_for() -> None:
+    dismissed = InterruptionDismissedEvent(reason="too_short")
+    assert UtteranceGate().pass_on(dismissed) == [dismissed]

@@ -7,12 +7,15 @@ import pytest
 
 from rtvoice.components.inactivity import Inactivity
 from rtvoice.events import (
+    AgentReconnectedEvent,
+    AgentReconnectingEvent,
     AssistantInterruptedEvent,
     AssistantStartedRespondingEvent,
     AssistantStoppedRespondingEvent,
     EventBus,
     ResponseFinishedEvent,
     ResponseStartedEvent,
+    RestoredConversation,
     SpeechDetectedEvent,
     StopAgentCommand,
     SupervisorFinishedEvent,
@@ -171,3 +174,16 @@ async def test_it_ends_while_somebody_is_busy() -> None:
         bench.bus.publish(SpeechDetectedEvent())
         await asyncio.sleep(5)
     assert bench.story == []
+
+
+async def test_the_time_without_a_connection_does_not_count() -> None:
+    async with idle(10) as bench:
+        await asyncio.sleep(4)
+        bench.bus.publish(AgentReconnectingEvent(attempt=1, reason="lost"))
+        await asyncio.sleep(60)
+        bench.bus.publish(AgentReconnectingEvent(attempt=2, reason="still lost"))
+        await asyncio.sleep(60)
+        assert bench.story == []
+        bench.bus.publish(AgentReconnectedEvent(restored=RestoredConversation(items=0, lost_user_turns=0)))
+        await asyncio.sleep(11)
+    assert bench.story[-1] == (134, "stop")

@@ -10,6 +10,7 @@ from rtvoice.events import (
     AssistantStartedRespondingEvent,
     AssistantStoppedRespondingEvent,
     EventBus,
+    InterruptionDismissedEvent,
     RequestResponseCommand,
     ResponseFinishedEvent,
     ResponseStartedEvent,
@@ -111,3 +112,14 @@ async def test_a_goodbye_that_does_not_come_is_not_waited_for() -> None:
         assert kinds(heard) == ["UsageUpdatedEvent", "RequestResponseCommand"]
         await asyncio.sleep(0.2)
         assert kinds(heard) == ["StopAgentCommand"]
+
+
+async def test_nobody_waits_for_an_answer_to_what_was_no_turn() -> None:
+    async with metered() as (bus, meter, _):
+        bus.publish(SpeechDetectedEvent())
+        bus.publish(UserStoppedSpeakingEvent())
+        bus.publish(InterruptionDismissedEvent(reason="too_short"))
+        await asyncio.sleep(1)
+        bus.publish(AssistantStartedRespondingEvent(response_id="r1"))
+        await asyncio.sleep(1)
+        assert meter.latency.turns_ms == ()

@@ -1,7 +1,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -24,7 +24,7 @@ from rtvoice.events import (
 )
 from rtvoice.llm import ChatInvokeCompletion, ChatModel, Function, Message, ToolResultMessage
 from rtvoice.llm import ToolCall as ChatToolCall
-from rtvoice.supervisor import Supervisor, SupervisorResult, TextAgent
+from rtvoice.supervisor import Supervisor, SupervisorDone, SupervisorResult, TextAgent
 from rtvoice.testing import ScriptedChatModel, ToolCall
 from rtvoice.tools import Inject, Tools
 
@@ -315,6 +315,40 @@ async def test_a_task_that_asks_while_it_is_cancelled() -> None:
         assert output == ("output", "c2", "The task was cancelled.", True)
         await bench.call(call_id="c3", clarification_answer="Yes.")
         assert bench.said()[:2] == [ALL, "started"], "nobody waits for that answer: it is a new task"
+
+
+class Refusing(Supervisor[None]):
+    """Does not end when it is cancelled."""
+
+    def __init__(self, late: Exception | None) -> None:
+        super().__init__(description="d", instructions="i", llm=ScriptedChatModel())
+        self.released = asyncio.Event()
+        self._late = late
+
+    async def start(self, task: str, context: str | None = None) -> SupervisorResult:
+        while not self.released.is_set():
+            with suppress(asyncio.CancelledError):
+                await self.released.wait()
+        if self._late is not None:
+            raise self._late
+        return SupervisorDone(message="too late", success=True)
+
+
+@pytest.mark.parametrize("late", [None, ValueError("too late")])
+async def test_a_task_that_refuses_to_end_is_given_up(late: Exception | None, caplog: pytest.LogCaptureFixture) -> None:
+    supervisor = Refusing(late)
+    async with running(supervisor) as bench:
+        bench.supervision._supervisor = supervisor  # not the copy that is bound to the agent, which is not released
+        await bench.call()
+        bench.said()
+        await bench.call("cancel_supervisor", "c2")
+        supervisor.released.set()
+        finished, tools, original, output = bench.said()
+        assert (original[1], finished, tools) == ("c1", "finished", NONE)
+        assert output == ("output", "c2", "The task was cancelled.", True)
+        assert "rtvoice supervisor ignores that it was cancelled" in caplog.text
+        await bench.settle()
+        assert bench.said() == [], "a call is answered once"
 
 
 class Broken(Supervisor[None]):

@@ -7,6 +7,7 @@ from rtvoice.events import (
     AssistantTranscriptCompletedEvent,
     ConversationItemAddedEvent,
     EventBus,
+    InterruptionDismissedEvent,
     PlaybackCut,
     UserTranscriptCompletedEvent,
 )
@@ -50,3 +51,16 @@ async def test_interrupted_turns_are_marked_also_when_their_words_come_later() -
     assert (first.interrupted, first.played_ms, first.heard) == (True, 500, "One two")
     assert (second.interrupted, second.played_ms, second.heard) == (True, 0, "")
     assert (third.interrupted, third.played_ms, third.heard) == (False, None, "Heard.")
+
+
+async def test_what_nobody_has_said_is_no_turn() -> None:
+    history = await history_of(
+        UserTranscriptCompletedEvent("Thank you for watching.", "u1"),
+        InterruptionDismissedEvent(reason="too_short", item_id="u1"),
+        InterruptionDismissedEvent(reason="too_short"),
+        InterruptionDismissedEvent(reason="self_echo", item_id="u2"),
+        UserTranscriptCompletedEvent("Once upon a time", "u2"),
+        UserTranscriptCompletedEvent("Mhm", "u3"),
+        InterruptionDismissedEvent(reason="backchannel", item_id="u3"),
+    )
+    assert [turn.transcript for turn in history.spoken_turns] == ["Mhm"]

@@ -107,14 +107,20 @@ print("complete")
 
 
 async def test_f02_plain_strings_work_and_wrong_values_fail_at_once(converse: Any) -> None:
-    settings = {"model": "gpt-realtime-9", "voice": "robin", "noise_reduction": None, "transcription_model": "ears-2"}
+    settings = {
+        "model": "gpt-realtime-9",
+        "voice": "cedar",
+        "noise_reduction": None,
+        "transcription_model": "gpt-4o-mini-transcribe-2025-12-15",
+    }
     async with RealtimeEmulator() as server, converse(server, **settings):
         session = await server.connected()
     sent = session.received[0]["session"]
     assert sent["model"] == "gpt-realtime-9"
-    assert sent["audio"]["output"]["voice"] == "robin"
+    assert sent["audio"]["output"]["voice"] == "cedar"
     assert "noise_reduction" not in sent["audio"]["input"]
-    assert sent["audio"]["input"]["transcription"] == {"model": "ears-2"}
+    assert sent["audio"]["input"]["transcription"] == {"model": "gpt-4o-mini-transcribe-2025-12-15"}
+    RealtimeAgent(api_key="key", voice="robin", transcription_model="ears-2")  # what is new needs no new release
     for wrong in ({"turn_detection": "semantic"}, {"model": 5}, {"voice": []}, {"output_modalities": ["video"]}):
         with pytest.raises((TypeError, ValueError)):
             RealtimeAgent(api_key="key", **wrong)

@@ -152,8 +152,9 @@ async def perform(block: Block, names: dict[str, Any]) -> dict[str, Any]:
 
 
 RUNS_ALONE = [
-    "Quickstart", "Tools", "Injection", "Supervisor", "Conversation seeds", "Your own audio devices",
-    "Turn detection, voice, model", "Azure and other servers", "Test your agent without a key", "Logging",
+    "Quickstart", "Tools", "Injection", "Supervisor", "Conversation seeds", "Microphone and loudspeaker",
+    "Your own audio devices", "Turn detection, voice, model", "Azure and other servers",
+    "Test your agent without a key", "Logging",
 ]  # fmt: skip
 """Blocks that import what they use."""
 

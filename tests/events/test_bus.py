@@ -476,7 +476,7 @@ async def test_published_events_are_handled_one_after_the_other_in_their_own_tas
         for word in words("a", "b"):
             bus.publish(word)
         assert heard == []  # nobody's code runs in the publisher's turn
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.5)
         assert heard == ["quick a", "quick b"]
         await bus.detach(timeout_s=5)
     assert heard == ["quick a", "quick b", "a", "b"]
@@ -585,3 +585,14 @@ async def test_a_handler_without_a_name_is_logged_by_its_repr(caplog: pytest.Log
     bus.subscribe(Word, Handler())
     await bus.dispatch(Word("a"))
     assert "<a callable object>" in caplog.text
+
+
+async def test_what_waits_and_what_was_dropped_is_counted() -> None:
+    bus = EventBus()
+    inbox = bus.open_inbox(Word, Shout, limit=2)
+    bus.subscribe(Word, lambda _: None)
+    for word in words("a", "b", "c"):
+        bus.publish(word)
+    assert (bus.waiting, bus.dropped) == (2 + 3, 1)
+    list(inbox.take_all())
+    assert (bus.waiting, bus.dropped) == (3, 1)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from enum import Enum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, cast
 
 from typing_extensions import TypeVar
 
@@ -16,7 +16,11 @@ from rtvoice.agent.interrupt_signal import graceful_interrupt
 from rtvoice.agent.parts import Parts
 from rtvoice.agent.result import AgentResult
 from rtvoice.agent.speech import say
+from rtvoice.agent.stats import AgentStats
 from rtvoice.audio import AudioInputDevice, AudioOutputDevice, MicrophoneInput, SpeakerOutput
+from rtvoice.audio.echo.canceller import EchoCanceller
+from rtvoice.audio.echo.choice import EchoMode, check_echo
+from rtvoice.audio.formats import converted_input, converted_output, wire_codec
 from rtvoice.audio.recording_file import check_recording_path
 from rtvoice.components.tool_runner import DEFAULT_TIMEOUT_S
 from rtvoice.conversation import ConversationHistory
@@ -25,6 +29,7 @@ from rtvoice.events import (
     CommitUserTurnCommand,
     EventBus,
     InterruptCommand,
+    RestoredConversation,
     SendMessageCommand,
     StopAgentCommand,
     UpdateInstructionsCommand,
@@ -36,14 +41,18 @@ from rtvoice.realtime.client_events import SessionConfig
 from rtvoice.settings import (
     AssistantVoice,
     ConversationSeed,
+    InterruptionPolicy,
     NoiseReduction,
     OutputModality,
     RealtimeModel,
     ReasoningEffort,
     ReconnectPolicy,
+    RotationPolicy,
     SemanticVAD,
+    SessionLog,
     TranscriptionModel,
     TurnDetection,
+    WatchdogPolicy,
 )
 from rtvoice.tools import ToolContext, Tools
 from rtvoice.usage import Prices, UsageReport
@@ -61,6 +70,8 @@ class _Default(Enum):
 
 
 _RECONNECT: Final = ReconnectPolicy()
+_ROTATION: Final = RotationPolicy()
+_WATCHDOGS: Final = WatchdogPolicy()
 DEFAULT: Final = _Default.VALUE
 """Stands for "not given" where ``None`` has a meaning of its own."""
 
@@ -103,6 +114,7 @@ class RealtimeAgent(Generic[T]):
         reasoning_effort: How much the ``gpt-realtime-2`` models think; ``None`` leaves it to the service.
         turn_detection: How the server knows that the user has finished; default ``SemanticVAD()``.
             ``None`` switches it off (push-to-talk): `commit_user_turn` ends each turn.
+        interruption: What it takes to interrupt the assistant; ``None``: any sound that the server takes for speech.
         tools: What the model may call. The agent works on a copy.
         supervisor: Works on long tasks that the model hands over.
         text_agent: The same in the spelling of rtvoice 0.8 and later; give one of the two.
@@ -119,11 +131,21 @@ class RealtimeAgent(Generic[T]):
         inactivity_timeout_enabled: Switches the timeout on.
         recording_path: Record the session: ``.wav`` stereo (left user, right assistant), so too ``.flac`` and
             ``.ogg`` (Opus) with the extra ``recording``; any other suffix raw mono PCM16 at 24 kHz.
+        session_log: Write everything that goes over the wire to this file, for ``rtvoice replay``; a path, or a
+            `SessionLog`, which can leave sound and words out.
         max_cost_usd: Budget of the conversation in US dollars; when it is used up, the assistant says
             goodbye and the agent stops. Needs known prices.
         prices: Prices that replace or extend `rtvoice.usage.DEFAULT_PRICES`.
         provider: The service to talk to; default `OpenAIProvider`.
         reconnect: How a lost connection is restored; ``None``: it is not, and the conversation ends.
+        rotation: When a new session takes over, before the service ends the old one; ``None``: it does not, and
+            the session reconnects when it has ended.
+        watchdogs: How long anything may stand still before it is mended.
+        on_device_lost: What follows when a microphone or loudspeaker is lost and cannot be opened again: ``"end"``,
+            or ``"continue"``. Then the agent goes on without it: deaf, or silent with its words in the transcript.
+        echo: How the assistant is kept from hearing itself: ``"off"``; ``"half_duplex"``, the microphone is muted while
+            it speaks; ``"builtin"`` or ``"webrtc"``, a canceller takes its voice out of the microphone; or an
+            `EchoCanceller` of yours. ``None`` decides by the devices, and logs why.
         api_key: OpenAI's key, instead of ``provider``; default the variable ``OPENAI_API_KEY``.
 
     Raises:
@@ -144,6 +166,7 @@ class RealtimeAgent(Generic[T]):
         noise_reduction: NoiseReduction | str | None = NoiseReduction.FAR_FIELD,
         reasoning_effort: ReasoningEffort | str | None = None,
         turn_detection: TurnDetection | _Default | None = DEFAULT,
+        interruption: InterruptionPolicy | None = None,
         tools: Tools | None = None,
         supervisor: "Supervisor[Any] | None" = None,
         text_agent: "TextAgent[Any] | None" = None,
@@ -158,10 +181,15 @@ class RealtimeAgent(Generic[T]):
         inactivity_timeout_seconds: float | None = None,
         inactivity_timeout_enabled: bool = False,
         recording_path: str | Path | None = None,
+        session_log: SessionLog | str | Path | None = None,
         max_cost_usd: float | None = None,
         prices: Prices | None = None,
         provider: RealtimeProvider | ProviderLike | None = None,
         reconnect: ReconnectPolicy | None = _RECONNECT,
+        rotation: RotationPolicy | None = _ROTATION,
+        watchdogs: WatchdogPolicy = _WATCHDOGS,
+        on_device_lost: Literal["end", "continue"] = "end",
+        echo: EchoMode | EchoCanceller | None = None,
         api_key: str | None = None,
         system_prompt: str | None = None,
         injected_conversation: ConversationSeed | None = None,
@@ -190,18 +218,21 @@ class RealtimeAgent(Generic[T]):
             self._seed = checks.instance("conversation_seed", conversation_seed, ConversationSeed)
         self._inactivity_s = checks.inactivity(inactivity_timeout_seconds, enabled=inactivity_timeout_enabled)
         self._recording_path = Path(recording_path) if recording_path else None
+        self._session_log = checks.session_log(session_log)
         if self._recording_path is not None:
             check_recording_path(self._recording_path)
-        self._input = checks.device(
+        microphone = checks.device(
             "audio_input",
             audio_input if audio_input is not None else MicrophoneInput(),
             ("start", "stop", "stream_chunks", "is_active"),
         )
-        self._output = checks.device(
+        loudspeaker = checks.device(
             "audio_output",
             audio_output if audio_output is not None else SpeakerOutput(),
             ("start", "stop", "play_chunk", "clear_buffer", "is_playing"),
         )
+        self._input, self._input_codec = converted_input(microphone), wire_codec(microphone)
+        self._output, self._output_codec = converted_output(loudspeaker), wire_codec(loudspeaker)
         checks.no_class("listener", listener)
         self._listener: AgentListener = listener if listener is not None else AgentListener()
         self._bus = EventBus()
@@ -210,6 +241,15 @@ class RealtimeAgent(Generic[T]):
         self._supervisor = checks.supervisor(supervisor, text_agent)
         self._dependencies = (context, *tool_dependencies)
         self._reconnect = None if reconnect is None else checks.instance("reconnect", reconnect, ReconnectPolicy)
+        self._rotation = None if rotation is None else checks.instance("rotation", rotation, RotationPolicy)
+        self._watchdogs = checks.instance("watchdogs", watchdogs, WatchdogPolicy)
+        self._on_device_lost = checks.on_device_lost(on_device_lost)
+        self._echo = check_echo(echo, self._output)
+        self._interruption = checks.interruption(
+            interruption,
+            detects_turns=self._turn_detection is not None,
+            writes_down=self._transcription_model is not None or self._supervisor is not None,
+        )
         self._prices = prices
         self._max_cost_usd = checks.budget(max_cost_usd, self._model, prices)
         self._tool_timeout_s = checks.limit("tool_timeout_seconds", tool_timeout_seconds)
@@ -231,6 +271,7 @@ class RealtimeAgent(Generic[T]):
         self._finished = asyncio.Event()
         self._parts: Parts | None = None
         self._usage = UsageReport()
+        self._stats = AgentStats()
 
     # --- the conversation ---
 
@@ -332,6 +373,24 @@ class RealtimeAgent(Generic[T]):
         self._instructions = checks.instance("instructions", instructions, str)
         self._bus.publish(UpdateInstructionsCommand(self._instructions))
 
+    async def restart(self) -> RestoredConversation:
+        """Open a new session now and go on in it: instructions, tools and conversation stay.
+
+        The new session is opened before the old one is left. A response that is running breaks off, and is taken up
+        again. While a lost connection is being restored, this makes the next attempt at once.
+
+        Returns:
+            How much of the conversation the new session knows.
+
+        Raises:
+            ConnectionFailed: There is no new session, or not within 20 s; the message says why. The old one stays.
+            AuthenticationFailed: The server refused the credentials. The old session stays.
+            AgentStateError: The agent is not connected.
+        """
+        if self._parts is None or not self._parts.connected:
+            raise AgentStateError("restart() needs a running conversation: the agent is not connected")
+        return await self._parts.restart()
+
     async def commit_user_turn(self) -> None:
         """End the user's turn by hand, with ``turn_detection=None``; the assistant answers.
 
@@ -364,6 +423,11 @@ class RealtimeAgent(Generic[T]):
         """What the conversation has used so far."""
         return self._parts.meter.usage if self._parts is not None else self._usage
 
+    @property
+    def stats(self) -> AgentStats:
+        """Counters of the conversation so far, or of the one that is over."""
+        return self._parts.stats if self._parts is not None else self._stats
+
     # --- one run ---
 
     async def _hold_conversation(self) -> AgentResult:
@@ -371,6 +435,7 @@ class RealtimeAgent(Generic[T]):
         try:
             failure = await parts.conduct()
         finally:
+            self._stats = parts.stats
             self._parts = None
         if failure is not None:
             raise failure
@@ -380,6 +445,7 @@ class RealtimeAgent(Generic[T]):
             recording_path=parts.recording_path,
             usage=self._usage,
             latency=parts.meter.latency,
+            stop_reason=parts.stop_reason,
         )
 
     def _make_parts(self) -> Parts:
@@ -390,9 +456,12 @@ class RealtimeAgent(Generic[T]):
             voice=self._voice,
             speech_speed=self._speed,
             modalities=self._modalities,
+            input_codec=self._input_codec,
+            output_codec=self._output_codec,
             transcription_model=self._transcription_model,
             noise_reduction=self._noise_reduction,
             turn_detection=self._turn_detection,
+            judges_turns=self._interruption is not None,
             reasoning_effort=self._reasoning_effort,
             tools=self._tool_schemas(),
             seed=self._seed,
@@ -411,8 +480,14 @@ class RealtimeAgent(Generic[T]):
             listener=self._listener,
             inactivity_s=self._inactivity_s,
             recording_path=self._recording_path,
+            interruption=self._interruption,
+            session_log=self._session_log,
             greeting=self._greeting,
             reconnect=self._reconnect,
+            rotation=self._rotation,
+            watchdogs=self._watchdogs,
+            on_device_lost=self._on_device_lost,
+            echo=self._echo,
             supervisor=self._supervisor,
             dependencies=self._dependencies,
         )

@@ -2,18 +2,21 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
 
 from rtvoice.errors import ConfigurationError, MissingCredentialsError
 from rtvoice.listener import AgentListener
 from rtvoice.settings import (
     AssistantVoice,
+    InterruptionPolicy,
     NoiseReduction,
     OutputModality,
     RealtimeModel,
     ReasoningEffort,
     SemanticVAD,
     ServerVAD,
+    SessionLog,
     TranscriptionModel,
     TurnDetection,
 )
@@ -71,6 +74,19 @@ def device(name: str, value: V, members: tuple[str, ...]) -> V:
     if missing:
         raise TypeError(f"{name} is not an audio device: {type(value).__name__} lacks {', '.join(missing)}")
     return value
+
+
+def on_device_lost(value: str) -> Literal["end", "continue"]:
+    """Return what is to follow a lost audio device.
+
+    Raises:
+        ConfigurationError: It is neither ``"end"`` nor ``"continue"``.
+    """
+    if value == "end":
+        return "end"
+    if value == "continue":
+        return "continue"
+    raise ConfigurationError(f'on_device_lost must be "end" or "continue", not {value!r}')
 
 
 def model(value: str) -> str:
@@ -183,6 +199,35 @@ def inactivity(seconds: float | None, *, enabled: bool) -> float | None:
             "inactivity_timeout_seconds is given but the timeout is off: set inactivity_timeout_enabled=True"
         )
     return limit("inactivity_timeout_seconds", seconds)
+
+
+def interruption(
+    value: InterruptionPolicy | None, *, detects_turns: bool, writes_down: bool
+) -> InterruptionPolicy | None:
+    """Return the policy, ``None`` for none.
+
+    Raises:
+        ConfigurationError: It needs what is switched off.
+    """
+    if value is None:
+        return None
+    policy = instance("interruption", value, InterruptionPolicy)
+    if not detects_turns:
+        raise ConfigurationError("interruption= needs turn detection: with turn_detection=None nothing is interrupted")
+    if policy.ignore_backchannels and not writes_down:
+        raise ConfigurationError(
+            "InterruptionPolicy(ignore_backchannels=...) needs a transcription_model, to know what the user said: "
+            "give one, or ignore_backchannels=False"
+        )
+    return policy
+
+
+def session_log(value: SessionLog | str | Path | None) -> SessionLog | None:
+    """Return the settings of the session log, ``None`` for none."""
+    if value is None or isinstance(value, SessionLog):
+        return value
+    instance("session_log", value, (SessionLog, str, Path))
+    return SessionLog(value)
 
 
 def limit(name: str, value: float | None) -> float | None:

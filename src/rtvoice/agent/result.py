@@ -17,6 +17,7 @@ class AgentResult(BaseModel):
         recording_path: The recording, as the path was given; ``None`` without one, or if writing it failed.
         usage: Tokens, transcription and, where prices are known, cost.
         latency: How long the user waited for answers.
+        stop_reason: Why the conversation ended, in a few words for a person.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -25,3 +26,4 @@ class AgentResult(BaseModel):
     recording_path: Path | None = None
     usage: UsageReport = UsageReport()
     latency: LatencyReport = LatencyReport()
+    stop_reason: str = ""

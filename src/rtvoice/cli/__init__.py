@@ -24,7 +24,12 @@ from rtvoice.cli.terminal import Terminal, TerminalLog
 from rtvoice.errors import RtvoiceError
 
 COMMANDS: Final = {
+    "chat": "talk to an assistant, by voice or in writing: offline, or with the service",
     "demo": "hold a whole spoken conversation: offline, without key or sound card",
+    "serve": "run a Realtime server on this machine that understands and speaks",
+    "devices": "list microphones and loudspeakers",
+    "doctor": "check this machine, its sound and the way to the service, and say what to do",
+    "replay": "show a recorded session: as text, or as a page with sound",
 }
 """The subcommands and what they do; each has a module of its name here."""
 

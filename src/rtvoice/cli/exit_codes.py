@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from rtvoice.errors import AudioExtraMissingError, ConfigurationError
+from rtvoice.errors import AudioExtraMissingError, ConfigurationError, LocalExtraMissingError
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -15,4 +15,4 @@ INTERRUPTED: Final = 130
 
 def exit_code(error: Exception) -> int:
     """Return the exit code for an error: 2 if the caller has to set something right first, else 1."""
-    return USAGE if isinstance(error, ConfigurationError | AudioExtraMissingError) else FAILED
+    return USAGE if isinstance(error, ConfigurationError | AudioExtraMissingError | LocalExtraMissingError) else FAILED

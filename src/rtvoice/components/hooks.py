@@ -4,9 +4,10 @@ import asyncio
 import inspect
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
+from rtvoice.cancellation import is_being_cancelled, run_apart
 from rtvoice.events import (
     AgentErrorEvent,
     AgentReconnectedEvent,
@@ -17,9 +18,13 @@ from rtvoice.events import (
     AssistantStoppedRespondingEvent,
     AssistantTranscriptCompletedEvent,
     AssistantTranscriptDeltaEvent,
+    AudioDeviceLostEvent,
+    AudioDeviceRestoredEvent,
     Event,
     EventBus,
+    InterruptionDismissedEvent,
     ResponseFinishedEvent,
+    SessionRotatedEvent,
     SpeechDetectedEvent,
     SupervisorFinishedEvent,
     SupervisorStartedEvent,
@@ -30,6 +35,7 @@ from rtvoice.events import (
     UserStartedSpeakingEvent,
     UserStoppedSpeakingEvent,
     UserTranscriptCompletedEvent,
+    WatchdogFiredEvent,
 )
 from rtvoice.listener import AgentListener, ToolApproval, ToolApprovalRequest
 
@@ -62,6 +68,7 @@ class Hooks:
         AssistantTranscriptDeltaEvent,
         AssistantTranscriptCompletedEvent,
         AssistantInterruptedEvent,
+        InterruptionDismissedEvent,
         ResponseFinishedEvent,
         ToolCallFinishedEvent,
         ToolApprovalRequestedEvent,
@@ -70,6 +77,10 @@ class Hooks:
         UserInactivityCountdownEvent,
         AgentReconnectingEvent,
         AgentReconnectedEvent,
+        SessionRotatedEvent,
+        WatchdogFiredEvent,
+        AudioDeviceLostEvent,
+        AudioDeviceRestoredEvent,
         AgentErrorEvent,
     )
     says = (ToolApprovalResolvedEvent,)
@@ -93,6 +104,7 @@ class Hooks:
             AssistantTranscriptDeltaEvent: lambda event: ("on_assistant_transcript_delta", event.delta),
             AssistantTranscriptCompletedEvent: lambda event: ("on_assistant_transcript", event.transcript),
             AssistantInterruptedEvent: lambda _: ("on_agent_interrupted",),
+            InterruptionDismissedEvent: lambda event: ("on_interruption_dismissed", event.reason),
             ToolCallFinishedEvent: lambda event: ("on_tool_executed", event.name, event.kind, not event.respond),
             SupervisorStartedEvent: lambda _: ("on_supervisor_started",),
             SupervisorFinishedEvent: lambda _: ("on_supervisor_finished",),
@@ -102,6 +114,10 @@ class Hooks:
             ),
             AgentReconnectingEvent: lambda event: ("on_agent_reconnecting", event.attempt, event.reason),
             AgentReconnectedEvent: lambda event: ("on_agent_reconnected", event.restored),
+            SessionRotatedEvent: lambda event: ("on_session_rotated", event.restored),
+            WatchdogFiredEvent: lambda event: ("on_watchdog_fired", event.watchdog, event.waited_s, event.action),
+            AudioDeviceLostEvent: lambda event: ("on_audio_device_lost", event.direction, event.reason),
+            AudioDeviceRestoredEvent: lambda event: ("on_audio_device_restored", event.direction, event.device),
             AgentErrorEvent: lambda event: ("on_agent_error", event.error),
         }
 
@@ -163,16 +179,21 @@ class Hooks:
             return None
         try:
             result = callback(*arguments)
-            return await result if inspect.isawaitable(result) else result
+            if inspect.isawaitable(result):
+                return await run_apart(f"listener callback {name}", _awaited, result)
+            return result
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if is_being_cancelled():
                 raise
             logger.warning("Listener callback %s awaited something that was cancelled", name)
             return None
         except Exception:
             logger.exception("Listener callback %s failed", name)
             return None
+
+
+async def _awaited(result: Awaitable[object]) -> object:
+    return await result
 
 
 class BeginningGate:
@@ -200,11 +221,12 @@ class UtteranceGate:
     """Keeps the end of an utterance, and its words, back until its beginning has been announced.
 
     The server says all of it, one after the other; but the beginning takes the way through playback, which
-    has to silence the assistant first.
+    has to silence the assistant first. What turns out to be nobody's utterance is never announced.
     """
 
     def __init__(self) -> None:
         self._waiting: deque[Event] = deque()  # begins with the utterance that is not announced yet
+        self._unspoken: OrderedDict[str | None, None] = OrderedDict()  # items of what was no utterance
 
     def pass_on(self, event: Event) -> list[Event]:
         """Return the events that may be delivered now that ``event`` has come."""
@@ -212,17 +234,29 @@ class UtteranceGate:
             case SpeechDetectedEvent():
                 self._waiting.append(event)
                 return []
+            case InterruptionDismissedEvent() if not event.was_speech:
+                self._unspoken[event.item_id] = None
+                _bound(self._unspoken)
+                self._next_utterance()
+                return [event]
+            case UserTranscriptCompletedEvent() if event.item_id in self._unspoken:
+                return []
             case UserStoppedSpeakingEvent() | UserTranscriptCompletedEvent() if self._waiting:
                 self._waiting.append(event)
                 return []
             case UserStartedSpeakingEvent() if self._waiting:
-                self._waiting.popleft()
-                ready: list[Event] = [event]
-                while self._waiting and type(self._waiting[0]) is not SpeechDetectedEvent:
-                    ready.append(self._waiting.popleft())
-                return ready
+                return [event, *self._next_utterance()]
             case _:
                 return [event]
+
+    def _next_utterance(self) -> list[Event]:
+        """Take out the utterance that waits longest; return what came after its beginning."""
+        rest: list[Event] = []
+        if self._waiting:
+            self._waiting.popleft()
+        while self._waiting and type(self._waiting[0]) is not SpeechDetectedEvent:
+            rest.append(self._waiting.popleft())
+        return rest
 
 
 class TranscriptGate:
@@ -271,6 +305,6 @@ class TranscriptGate:
                 del self._held[response_id]
 
 
-def _bound(memory: OrderedDict[str, Any]) -> None:
+def _bound(memory: OrderedDict[Any, Any]) -> None:
     if len(memory) > _REMEMBERED_RESPONSES:
         memory.popitem(last=False)

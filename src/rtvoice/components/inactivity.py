@@ -5,6 +5,8 @@ import math
 from typing import Final
 
 from rtvoice.events import (
+    AgentReconnectedEvent,
+    AgentReconnectingEvent,
     AssistantInterruptedEvent,
     AssistantStartedRespondingEvent,
     AssistantStoppedRespondingEvent,
@@ -29,7 +31,9 @@ COUNTDOWN_FROM: Final = 5
 
 
 class Inactivity:
-    """Counts the time in which nobody is busy: user, assistant, its playback, tools, supervisor.
+    """Counts the time in which nobody is busy: user, assistant, its playback, tools, supervisor, and the connection.
+
+    While a lost connection is being restored nobody can be heard, so that time does not count.
 
     Args:
         bus: The agent's bus.
@@ -48,6 +52,8 @@ class Inactivity:
         ToolCallFinishedEvent,
         SupervisorStartedEvent,
         SupervisorFinishedEvent,
+        AgentReconnectingEvent,
+        AgentReconnectedEvent,
     )
     says = (UserInactivityCountdownEvent, UserInactivityTimeoutEvent, StopAgentCommand)
 
@@ -110,5 +116,9 @@ class Inactivity:
                 self._busy.discard(("tool", event.call_id))
             case SupervisorStartedEvent():
                 self._busy.add("supervisor")
-            case SupervisorFinishedEvent():  # pragma: no branch - the last of all that it hears
+            case SupervisorFinishedEvent():
                 self._busy.discard("supervisor")
+            case AgentReconnectingEvent():
+                self._busy.add("connection")
+            case AgentReconnectedEvent():  # pragma: no branch - the last of all that it hears
+                self._busy.discard("connection")

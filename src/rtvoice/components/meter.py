@@ -8,6 +8,7 @@ from rtvoice.events import (
     AssistantStartedRespondingEvent,
     AssistantStoppedRespondingEvent,
     EventBus,
+    InterruptionDismissedEvent,
     RequestResponseCommand,
     ResponseFinishedEvent,
     ResponseStartedEvent,
@@ -47,6 +48,7 @@ class Meter:
         UserStoppedSpeakingEvent,
         AssistantStartedRespondingEvent,
         AssistantStoppedRespondingEvent,
+        InterruptionDismissedEvent,
     )
     says = (UsageUpdatedEvent, RequestResponseCommand, StopAgentCommand)
 
@@ -102,7 +104,7 @@ class Meter:
                     self._report()
             case UserStoppedSpeakingEvent():
                 self._waiting_since = now
-            case SpeechDetectedEvent():
+            case SpeechDetectedEvent() | InterruptionDismissedEvent():
                 self._waiting_since = None
             case AssistantStartedRespondingEvent():
                 if self._waiting_since is not None:

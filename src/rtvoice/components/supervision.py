@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from rtvoice.cancellation import run_apart
 from rtvoice.conversation import ConversationHistory
 from rtvoice.errors import SupervisorError, ToolFeedbackError
 from rtvoice.events import (
@@ -144,7 +145,8 @@ class Supervision:
         self._bus.publish(SupervisorStartedEvent())
         if supervisor.holding_instruction:
             self._bus.publish(SpeakHoldingPhraseCommand(call_id=call.call_id, phrase=supervisor.holding_instruction))
-        self._work = group.create_task(self._run_task(call, work), name=f"rtvoice {supervisor.name}")
+        name = f"rtvoice {supervisor.name}"
+        self._work = group.create_task(run_apart(name, self._run_task, call, work), name=name)
 
     async def _cancel(self, call: ToolCallRequestedEvent) -> None:
         if await self._give_up("The task was cancelled at the user's wish."):
@@ -192,11 +194,15 @@ class Supervision:
         try:
             result = await work()
         except Exception as error:
+            if self._call is not call:
+                return  # given up; it did not end when it was cancelled
             logger.warning("The supervisor failed: %s", type(error.__cause__ or error).__name__)
             logger.debug("Traceback of the failed supervisor", exc_info=True)
             self._forget_task()
             reason = error if isinstance(error, SupervisorError) else f"{type(error).__name__}: {error}"
             self._finish(call, f"Error: the task failed. Tell the user so. Reason: {reason}", success=False)
+            return
+        if self._call is not call:
             return
         if isinstance(result, SupervisorDone):
             self._forget_task()

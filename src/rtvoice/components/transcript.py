@@ -6,6 +6,7 @@ from rtvoice.events import (
     AssistantTranscriptCompletedEvent,
     ConversationItemAddedEvent,
     EventBus,
+    InterruptionDismissedEvent,
     UserMessageAddedEvent,
     UserTranscriptCompletedEvent,
 )
@@ -25,6 +26,7 @@ class Transcript:
         UserMessageAddedEvent,
         AssistantTranscriptCompletedEvent,
         AssistantInterruptedEvent,
+        InterruptionDismissedEvent,
     )
     says = ()
 
@@ -48,6 +50,9 @@ class Transcript:
                     self._history.add("user", event.text, event.item_id)
                 case AssistantTranscriptCompletedEvent():
                     self._history.add("assistant", event.transcript, event.item_id, event.content_index)
-                case AssistantInterruptedEvent():  # pragma: no branch - the last of all that it hears
+                case AssistantInterruptedEvent():
                     for cut in event.cuts:
                         self._history.mark_interrupted(cut.item_id, cut.played_ms, cut.heard_of)
+                case InterruptionDismissedEvent():  # pragma: no branch - the last of all that it hears
+                    if event.item_id is not None and not event.was_speech:
+                        self._history.remove(event.item_id)

@@ -14,6 +14,8 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
+from rtvoice.cancellation import is_being_cancelled, run_apart
+
 logger = logging.getLogger(__name__)
 
 E = TypeVar("E")
@@ -236,6 +238,20 @@ class EventBus:
         """Return the audio of this type that waits in the fullest inbox with a limit for it, in milliseconds."""
         return max((inbox.queued_ms(event_type) for inbox in self._inboxes.get(event_type, ())), default=0.0)
 
+    @property
+    def waiting(self) -> int:
+        """Events that wait in all inboxes and in those of the application's handlers."""
+        return sum(len(inbox) for inbox in self._all_inboxes())
+
+    @property
+    def dropped(self) -> int:
+        """Events that full inboxes have dropped."""
+        return sum(inbox.dropped.total() for inbox in self._all_inboxes())
+
+    def _all_inboxes(self) -> set[Inbox]:
+        own = {inbox for inboxes in self._inboxes.values() for inbox in inboxes}
+        return own | {each.inbox for subscriptions in self._handlers.values() for each in subscriptions}
+
     def attach(self, group: asyncio.TaskGroup) -> None:
         """Run application handlers of published events as tasks of this group, until `detach`.
 
@@ -319,21 +335,21 @@ class _Subscription:
 
     def __init__(self, event_type: type, handler: Callable[[Any], Awaitable[None] | None]) -> None:
         self.handler = handler
-        self._inbox = Inbox((event_type,), in_order=True, limit=1_000)
+        self.inbox = Inbox((event_type,), in_order=True, limit=1_000)
         self.task: asyncio.Task[None] | None = None
 
     def offer(self, event: object) -> None:
-        self._inbox.put(event)
+        self.inbox.put(event)
 
     def start(self, home: _Home) -> None:
         name = f"handler {_name(self.handler)}"
-        self.task = home.group.create_task(self._run(), name=name, context=home.context.copy())
+        self.task = home.group.create_task(run_apart(name, self._run), name=name, context=home.context.copy())
 
     def close(self) -> None:
-        self._inbox.close()
+        self.inbox.close()
 
     async def _run(self) -> None:
-        async for event in self._inbox:
+        async for event in self.inbox:
             await self.call(event)
 
     async def call(self, event: object) -> None:
@@ -342,7 +358,7 @@ class _Subscription:
             if inspect.isawaitable(result):
                 await result
         except asyncio.CancelledError:
-            if _is_being_cancelled():
+            if is_being_cancelled():
                 raise
             logger.warning("Event handler %s awaited something that was cancelled", _name(self.handler))
         except Exception:
@@ -351,11 +367,6 @@ class _Subscription:
 
 def _name(handler: Callable[..., object]) -> str:
     return getattr(handler, "__qualname__", None) or repr(handler)
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
 
 
 def _finish(waiter: asyncio.Future[bool], timed_out: bool) -> None:

@@ -1,7 +1,7 @@
 """Commands: what somebody wants done. Exactly one part of the agent obeys each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from rtvoice.events.facts import Event
@@ -24,9 +24,51 @@ class StopAgentCommand(Event):
 
 @dataclass(frozen=True, slots=True)
 class InterruptCommand(Event):
-    """Silence the assistant now, as if the user had spoken."""
+    """Silence the assistant now.
+
+    Attributes:
+        by_user: The user's voice does it, as ``Interruption`` has judged; else the application.
+        item_id: Then the turn of the user's.
+    """
 
     urgent: ClassVar[bool] = True
+
+    by_user: bool = field(default=False, kw_only=True)
+    item_id: str | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PausePlaybackCommand(Event):
+    """Let the output device stand still."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePlaybackCommand(Event):
+    """Let it go on where it stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptUserTurnCommand(Event):
+    """Answer the user's turn, as soon as it is complete; where the server does not decide that by itself.
+
+    Attributes:
+        item_id: The turn.
+    """
+
+    item_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DismissUserTurnCommand(Event):
+    """Do not answer the user's turn.
+
+    Attributes:
+        item_id: The turn.
+        forget: Whether it is also taken out of the conversation, because nobody said anything.
+    """
+
+    item_id: str | None = None
+    forget: bool = True
 
 
 @dataclass(frozen=True, slots=True)

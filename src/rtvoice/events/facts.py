@@ -7,7 +7,7 @@ The fields that rtvoice 0.7 had come first, in its order; what we add is keyword
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from rtvoice.usage import UsageReport
@@ -102,6 +102,68 @@ class AgentReconnectedEvent(Event):
     restored: RestoredConversation
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRotatedEvent(Event):
+    """The conversation goes on in a new session, which took over while the old one still worked.
+
+    Attributes:
+        restored: What it knows.
+    """
+
+    restored: RestoredConversation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchdogFiredEvent(Event):
+    """Something stood still for longer than `rtvoice.WatchdogPolicy` allows, and is being mended.
+
+    Attributes:
+        watchdog: What stands still:
+            ``answer``, the user's turn is over and the server neither answers nor says why not;
+            ``response``, the server works on a response and nothing comes of it;
+            ``ping``, the connection answers no ping, and nothing else arrives;
+            ``write``, the network takes nothing;
+            ``capture``, the input device delivers nothing; ``playback``, the output device takes nothing.
+        waited_s: For how long, in seconds.
+        action: What is done about it: ``retry``, a first and mild attempt (ask again, cancel the response, ping again,
+            go on waiting, open the device anew); ``reconnect``, that did not help and a new session is opened;
+            ``stop``, nothing helps and the conversation ends.
+    """
+
+    watchdog: Literal["answer", "response", "ping", "write", "capture", "playback"]
+    waited_s: float
+    action: Literal["retry", "reconnect", "stop"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioDeviceLostEvent(Event):
+    """An audio device stopped working. It is opened anew; `AudioDeviceRestoredEvent` or `AgentErrorEvent` follows.
+
+    Attributes:
+        direction: ``input``, the microphone; ``output``, the loudspeaker.
+        reason: What went wrong, for a person.
+    """
+
+    direction: Literal["input", "output"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioDeviceRestoredEvent(Event):
+    """A lost audio device works again, or another one in its place.
+
+    Attributes:
+        direction: ``input`` or ``output``, as in `AudioDeviceLostEvent`.
+        device: Name of the device that is used now; empty if it does not say.
+        gap_ms: How long there was none, in milliseconds. What the user said meanwhile is lost; what the assistant
+            said is played from where it broke off.
+    """
+
+    direction: Literal["input", "output"]
+    device: str
+    gap_ms: int
+
+
 @dataclass(frozen=True, slots=True)
 class AgentStoppedEvent(Event):
     """Socket and devices are closed, the recording is complete."""
@@ -164,7 +226,34 @@ class UserStartedSpeakingEvent(Event):
 
 @dataclass(frozen=True, slots=True)
 class UserStoppedSpeakingEvent(Event):
-    """The user's turn has ended."""
+    """The user's turn has ended.
+
+    ``audio_end_ms`` is where it ends, in milliseconds of audio sent in this session, if the server says so; the
+    silence that turn detection waited for is included.
+    """
+
+    audio_end_ms: int | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterruptionDismissedEvent(Event):
+    """What the server took for an interruption was none (see `rtvoice.InterruptionPolicy`): the assistant speaks on.
+
+    Attributes:
+        reason: ``too_short``, the sound did not last; ``nothing_said``, there are no words in it; ``backchannel``,
+            the user only showed to be listening; ``self_echo``, it was the assistant's own voice from the loudspeaker.
+        item_id: The turn. It stays in the conversation after a backchannel, else it is taken out.
+        paused_ms: For how long the assistant was silent because of it, in milliseconds.
+    """
+
+    reason: Literal["too_short", "nothing_said", "backchannel", "self_echo"]
+    item_id: str | None = None
+    paused_ms: int = 0
+
+    @property
+    def was_speech(self) -> bool:
+        """Whether the user has said something after all."""
+        return self.reason == "backchannel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +453,7 @@ class AssistantInterruptedEvent(Event):
         item_id: The item that was being heard, if any.
         played_ms: What was heard of it.
         cuts: Every item with audio that was not heard to its end, in playing order.
+        response_ids: The responses that these items belong to, and those that had no audio yet.
         by_program: ``agent.interrupt()`` did it, not the user's voice.
         cut_at: Loop time of the cut.
     """
@@ -373,6 +463,7 @@ class AssistantInterruptedEvent(Event):
     item_id: str | None = None
     played_ms: int | None = None
     cuts: tuple[PlaybackCut, ...] = field(default=(), kw_only=True)
+    response_ids: tuple[str, ...] = field(default=(), kw_only=True)
     by_program: bool = field(default=False, kw_only=True)
     cut_at: float | None = field(default=None, kw_only=True)
 
@@ -388,6 +479,28 @@ class AssistantAudioPlayedEvent(Event):
 
     pcm: bytes
     starts_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssistantPausedEvent(Event):
+    """The output device stands still until it is certain whether the user interrupts.
+
+    Attributes:
+        paused_at: Loop time.
+    """
+
+    paused_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssistantResumedEvent(Event):
+    """The output device goes on where it stopped, or is free for the next answer.
+
+    Attributes:
+        resumed_at: Loop time.
+    """
+
+    resumed_at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rtvoice.cancellation import is_being_cancelled, run_apart
 from rtvoice.errors import ToolArgumentsError, ToolError, ToolFeedbackError, UnknownToolError
 from rtvoice.tools.inject import ToolContext
 from rtvoice.tools.results import ActionResult, error_text, readable, result_text
@@ -68,8 +69,8 @@ class PreparedCall:
 
         Args:
             default_timeout: Seconds, for a tool without a limit of its own; None for no limit. A tool that is not
-                ``async`` is answered in time too, but its thread cannot be stopped and runs on by itself. An
-                ``async`` one that ignores its cancellation is answered when it gives in.
+                ``async`` is answered in time too, but its thread cannot be stopped and runs on by itself. So does
+                an ``async`` one that ignores its cancellation; it is answered a moment later.
 
         Raises:
             asyncio.CancelledError: The call was cancelled from outside.
@@ -80,7 +81,7 @@ class PreparedCall:
         tool = self._work.tool
         try:
             async with asyncio.timeout(limit) as deadline:
-                result = await tool.invoke(self._work.validated, self._work.context)
+                result = await run_apart(f"tool {self.name}", tool.invoke, self._work.validated, self._work.context)
             return _answered(tool, result)
         except ToolFeedbackError as error:
             logger.info("tool %r gave feedback instead of a result", self.name)
@@ -94,8 +95,7 @@ class PreparedCall:
                 TimeoutError.__name__,
             )
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if is_being_cancelled():
                 raise
             return _raised(self.name, error)  # the tool awaited something that somebody else cancelled
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a failing tool never ends a conversation

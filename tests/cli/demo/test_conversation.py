@@ -27,7 +27,7 @@ from rtvoice.testing import (
 )
 
 Run = Callable[..., int]
-PATIENCE = "the assistant has not answered for 30 s"
+PATIENCE = "the assistant has not answered for 25 s"
 
 
 def loud_seconds(path: Path, channel: int) -> float:
@@ -67,6 +67,16 @@ def test_the_whole_story(rtvoice: Run, empty_folder: Path, capsys: pytest.Captur
     assert re.search(r"conversation\.wav \(2\d\.\d s\)", out)
     assert 5.0 < loud_seconds(recording, 0) < 9.0  # the user's four lines, on the left
     assert 11.0 < loud_seconds(recording, 1) < 17.0  # the assistant's answers, on the right
+
+
+def test_the_session_log_can_be_shown(rtvoice: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rtvoice("demo", "--record", "talk.jsonl") == 0
+    assert "rtvoice replay talk.jsonl --html talk.html" in capsys.readouterr().out
+    assert rtvoice("replay", "talk.jsonl") == 0
+    out = capsys.readouterr().out
+    assert "Tell me a long story about a lighthouse." in out
+    assert "interruptions 1" in out
+    assert "errors        0" in out
 
 
 def test_nobody_answers(rtvoice: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,14 @@ def test_a_place_that_cannot_be_written(rtvoice: Run, empty_folder: Path, capsys
     assert "cannot write there" in problem(capsys)
 
 
+def test_a_session_log_that_cannot_be_written(
+    rtvoice: Run, empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (empty_folder / "file").touch()
+    assert rtvoice("demo", "--record", "file/talk.jsonl") == 2
+    assert f"--record {Path('file/talk.jsonl')}: cannot write there" in problem(capsys)
+
+
 def test_no_key_for_the_real_service(rtvoice: Run, empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert rtvoice("demo", "--openai") == 2
     assert "OPENAI_API_KEY" in problem(capsys)

@@ -92,7 +92,7 @@ def test_the_user_gives_up_when_nobody_answers() -> None:
     meeting = Meeting(Line(clips.STOP))
     clock.run(meeting.hold(says_nothing))
     assert meeting.left_at == pytest.approx(PAUSE_S + PATIENCE_S, abs=0.2)
-    assert meeting.user.problem == "the assistant has not answered for 30 s"
+    assert meeting.user.problem == "the assistant has not answered for 25 s"
     assert not meeting.user.left
 
 

@@ -15,6 +15,7 @@ from rtvoice.cli.demo.user import Line, ScriptedUser
 from rtvoice.cli.exit_codes import DONE, FAILED, INTERRUPTED, exit_code
 from rtvoice.cli.terminal import Style, Terminal
 from rtvoice.errors import RtvoiceError
+from rtvoice.local import LocalServer
 from rtvoice.testing import PositionedSpeaker, RealtimeEmulator, Reply, ReplyRequest, ToolCall
 
 USER_LINES: Final = (
@@ -29,7 +30,8 @@ INSTRUCTIONS: Final = "You are the voice of a demo. Speak English. Answer in a s
 _NEXT_STEPS: Final = (
     "Next steps (in a clone with 'uv run' in front):",
     "  listen to the recording; left is the user, right the assistant",
-    "  rtvoice demo --mic                                 talk to it yourself",
+    "  rtvoice demo --local                               the same with real offline speech (rtvoice[local])",
+    "  rtvoice chat                                       talk yourself (rtvoice[audio,local]; or --text)",
     "  OPENAI_API_KEY=... rtvoice demo --openai           the same with the service",
     "  OPENAI_API_KEY=... python examples/quickstart.py   an agent in a few lines",
     "  README.md                                          the documentation",
@@ -52,14 +54,18 @@ async def get_weather(city: str) -> str:
     return _FORECASTS.get(city, f"unknown; this demo has only {', '.join(_FORECASTS)}")
 
 
-async def hold(terminal: Terminal, *, out: Path, microphone: bool, openai: bool) -> int:
+async def hold(
+    terminal: Terminal, *, out: Path, log: Path | None = None, microphone: bool, openai: bool, local: bool = False
+) -> int:
     """Hold the conversation from the first line to the summary.
 
     Args:
         terminal: Where to tell it.
         out: The recording.
+        log: The session log; ``None`` for none.
         microphone: Whether the user is a person at this machine; else clips are.
         openai: Whether the server is the real service; else the emulator is.
+        local: Whether the server is one that understands and speaks offline (rtvoice[local]).
 
     Returns:
         The exit code.
@@ -68,11 +74,13 @@ async def hold(terminal: Terminal, *, out: Path, microphone: bool, openai: bool)
         RtvoiceError: The agent could not begin, and nobody has been told why yet.
     """
     user = None if microphone else ScriptedUser(USER_LINES)
-    knows_words = openai or not microphone
+    knows_words = openai or local or not microphone
     narrator = Narrator(terminal, user="you" if microphone else "user", knows_words=knows_words)
     async with AsyncExitStack() as stack:
         if openai:
             provider: Any = OpenAIProvider()
+        elif local:
+            provider = (await stack.enter_async_context(LocalServer())).provider
         else:
             server = RealtimeEmulator(offline_answer, [line.clip.text for line in USER_LINES])
             provider = (await stack.enter_async_context(server)).provider
@@ -85,19 +93,20 @@ async def hold(terminal: Terminal, *, out: Path, microphone: bool, openai: bool)
             audio_output=PositionedSpeaker() if user else SpeakerOutput(),
             listener=narrator,
             recording_path=out,
+            session_log=log,
             provider=provider,
         )
         narrator.follow(agent.event_bus)
         if user is not None:
             user.join(agent.event_bus, leave=agent.stop)
-        _introduce(terminal, microphone=microphone, openai=openai)
+        _introduce(terminal, microphone=microphone, openai=openai, local=local)
         try:
             result = await agent.run()
         except RtvoiceError as error:
             if str(error) in narrator.errors:  # the listener was the first to hear of it
                 return exit_code(error)
             raise
-    return _conclude(terminal, narrator, user, result, openai=openai)
+    return _conclude(terminal, narrator, user, result, log=log, openai=openai)
 
 
 def offline_answer(request: ReplyRequest) -> Reply:
@@ -122,10 +131,16 @@ def _spoken(clip: Clip) -> Reply:
     return Reply(clip.text, audio=clip.path, pace=2.0, delta_ms=[200])
 
 
-def _introduce(terminal: Terminal, *, microphone: bool, openai: bool) -> None:
+def _introduce(terminal: Terminal, *, microphone: bool, openai: bool, local: bool) -> None:
     terminal.line(terminal.paint("rtvoice demo: a spoken conversation over a real WebSocket", Style.BOLD))
     if openai:
         server = "The server is OpenAI's: it hears, understands and answers for itself, and costs money."
+        words = "are what the server understood"
+    elif local:
+        server = (
+            "The server is rtvoice's own and runs inside this command. It understands speech and speaks, offline; what "
+            "it answers comes from simple rules that can call the agent's tool, and know nothing else."
+        )
         words = "are what the server understood"
     else:
         server = (
@@ -145,7 +160,13 @@ def _introduce(terminal: Terminal, *, microphone: bool, openai: bool) -> None:
 
 
 def _conclude(
-    terminal: Terminal, narrator: Narrator, user: ScriptedUser | None, result: AgentResult, *, openai: bool
+    terminal: Terminal,
+    narrator: Narrator,
+    user: ScriptedUser | None,
+    result: AgentResult,
+    *,
+    log: Path | None,
+    openai: bool,
 ) -> int:
     """Print the summary and what to do next; return the exit code."""
     terminal.live("")
@@ -161,7 +182,9 @@ def _conclude(
         terminal.error("rtvoice demo: stopped before the end")
         return INTERRUPTED
     terminal.line()
-    for line in _NEXT_STEPS:
+    page = f"  rtvoice replay {log} --html talk.html"
+    steps = _NEXT_STEPS if log is None else (_NEXT_STEPS[0], f"{page:<53}a page to see and hear it", *_NEXT_STEPS[1:])
+    for line in steps:
         terminal.line(line)
     return DONE
 

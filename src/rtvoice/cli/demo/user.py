@@ -14,7 +14,7 @@ from rtvoice.testing import VirtualMicrophone
 _BYTES_PER_SECOND: Final = 48_000
 PAUSE_S: Final = 0.8
 """Silence that the user leaves before speaking, and after the last answer."""
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 25.0
 """How long the user waits for an answer before giving up. A tool may take its time."""
 
 

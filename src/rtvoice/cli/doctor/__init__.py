@@ -4,10 +4,13 @@ import argparse
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rtvoice.cli.exit_codes import DONE, FAILED
 from rtvoice.cli.terminal import Style, Terminal
+
+if TYPE_CHECKING:
+    from rtvoice.cli.doctor.findings import Finding
 
 _DESCRIPTION = """\
 Check what a voice agent needs on this machine: Python, packages, PortAudio,
@@ -78,14 +81,14 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     return FAILED if any(finding.status == "problem" for finding in findings) else DONE
 
 
-def _show(finding: "Finding", terminal: Terminal) -> None:  # noqa: F821 - see run()
+def _show(finding: "Finding", terminal: Terminal) -> None:
     mark = terminal.paint(f"{finding.status:<8}", _MARKS[finding.status])
     terminal.line(f"{mark} {finding.check:<11} {finding.message}")
     if finding.remedy:
         terminal.line(f"{'':<20} -> {finding.remedy}")
 
 
-def _sum_up(findings: "list[Finding]", line: Callable[[str], None]) -> None:  # noqa: F821
+def _sum_up(findings: "list[Finding]", line: Callable[[str], None]) -> None:
     problems = sum(finding.status == "problem" for finding in findings)
     warnings = sum(finding.status == "warning" for finding in findings)
     line("")
