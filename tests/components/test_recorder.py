@@ -67,6 +67,18 @@ async def test_both_sides_stand_where_they_were_heard(tmp_path: Path) -> None:
     assert recorder.path == path
 
 
+async def test_blocks_follow_each_other_and_a_pause_stays_a_pause(tmp_path: Path) -> None:
+    path = tmp_path / "session.wav"
+    async with recording(path) as (bus, _):
+        for number, late_s in enumerate((0.0, 0.004, 0.001, 0.3, 0.304)):
+            at = 0.1 + number * 0.02 + late_s
+            bus.publish(UserAudioCapturedEvent(pcm=tone(number + 1, 20), captured_at=at + 0.02))
+        await asyncio.sleep(2.5)
+    user, _ = sides(path)
+    before = tone(0, 100) + tone(1, 20) + tone(2, 20) + tone(3, 20)
+    assert same_but_for_silence(user, before + tone(0, 300) + tone(4, 20) + tone(5, 20), 2_500)
+
+
 async def test_a_device_with_a_tap_is_believed(tmp_path: Path) -> None:
     class Tapped:
         def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """Recording a conversation while it happens: both sides on one real-time line, in constant memory.
 
 One thread does the placing, mixing and writing. The event loop's part is to put blocks into a list, and to tell
-twice a second how late it is. Silence is written only when the loop has said so, twice: after a stall of the
+once a second how late it is. Silence is written only when the loop has said so, twice: after a stall of the
 loop, what the stall held back comes before the next tick.
 """
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 Track: TypeAlias = Literal["user", "assistant"]
 
-TICK_S = 0.5
+TICK_S = 1.0
 """Seconds between the event loop's ticks."""
 
 HORIZON = SAMPLE_RATE
@@ -43,7 +43,7 @@ class RecordingWriter:
 
     All times are of the event loop's clock, in seconds; all audio is PCM16, 24 kHz, mono. The line begins at
     ``start()`` and ends at ``close()``: the file is exactly as long as the conversation. It is readable at any
-    time, also after a crash, up to about the last second and a half. Its mode is 0600.
+    time, also after a crash, up to about the last two and a half seconds. Its mode is 0600.
 
     ``place()`` may be called from any thread, one thread per track; everything else from the event loop. Per track use
     either ``place()`` or ``schedule()``. None of them waits. After an error they do nothing.
@@ -55,7 +55,7 @@ class RecordingWriter:
             are created.
         container: Overrides the container that the name means.
         stereo: Overrides the layout that the name means.
-        before_tick: Called in the event loop twice a second and at the end: the last opportunity to place what belongs
+        before_tick: Called in the event loop once a second and at the end: the last opportunity to place what belongs
             to the time before. Collecting audio until then is cheaper than placing it piece by piece as it comes.
         on_error: Called in the event loop, at most once, when writing fails after ``start()``; nothing more will be
             written then.

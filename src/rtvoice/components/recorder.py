@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from rtvoice.audio.devices import SupportsTap
 from rtvoice.audio.recording import RecordingWriter
@@ -17,6 +18,9 @@ from rtvoice.events import (
 )
 
 logger = logging.getLogger(__name__)
+
+_JITTER_S: Final = 0.005
+"""Captured blocks that come as much too late or too early still follow each other without a gap."""
 
 
 class Recorder:
@@ -81,17 +85,30 @@ class Recorder:
             self._closed.set()
 
     def _collect(self) -> None:
-        """Record what has been said since the last time: twice a second, not for each of 50 blocks."""
+        """Record what has been said since the last time: once a second, not for each of 50 blocks."""
+        captured = bytearray()  # blocks that follow each other closely enough to be placed as one
+        begins = ends = 0.0
         for event in self._inbox.take_all():
             match event:
                 case UserAudioCapturedEvent():
-                    self._writer.place("user", event.captured_at - len(event.pcm) / 48_000, event.pcm)
+                    length_s = len(event.pcm) / 48_000
+                    if abs(event.captured_at - length_s - ends) > _JITTER_S:
+                        self._place_user(begins, captured)
+                        captured.clear()
+                        begins = ends = event.captured_at - length_s
+                    captured += event.pcm
+                    ends += length_s
                 case AssistantAudioPlayedEvent():
                     if self._tap_source is None:
                         self._writer.schedule(event.starts_at, event.pcm)
                 case AssistantInterruptedEvent():  # pragma: no branch - the last of all that it hears
                     if self._tap_source is None and event.cut_at is not None:
                         self._writer.cut(event.cut_at)
+        self._place_user(begins, captured)
+
+    def _place_user(self, at: float, pcm: bytearray) -> None:
+        if pcm:
+            self._writer.place("user", at, bytes(pcm))
 
     def _rendered(self, pcm: bytes, at: float) -> None:
         self._writer.place("assistant", at, pcm)
