@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 _BACKLOG_MS: Final = 2_500
 """Unsent audio at which a device that is faster than real time, such as a file, is made to wait."""
 _POLL_S: Final = 0.02
+_LATE_S: Final = 0.5
+"""How much later than promised a standstill may be noticed."""
 _FAIR_SHARE: Final = 8
 _PIECE: Final = 4_800
 """Longest piece that is published, in bytes (100 ms): a device may give minutes at once."""
@@ -157,14 +159,18 @@ class Capture:
         chunks = self._device.stream_chunks()
         try:
             async for chunk in chunks:
+                now = loop.time()
                 self._has_worked = True
-                patience.reschedule(self._watch.delivered(loop.time()))
+                self._extend(patience, self._watch.delivered(now))
                 pcm = aligner.take(bytes(chunk))
                 size = _PIECE if self.clean is None else _CLEANED_PIECE
                 for start in range(0, len(pcm), size):
                     piece = pcm[start : start + size]
-                    await self._publish(piece, following=len(pcm) - start - len(piece))
                     captured_s += len(piece) / 48_000
+                    if self.clean is not None:
+                        await self._publish_cleaned(self.clean, piece, following=len(pcm) - start - len(piece))
+                    else:
+                        self._bus.publish(UserAudioCapturedEvent(pcm=piece, captured_at=now))
                     while self._is_ahead(captured_s, started_at):
                         patience.reschedule(None)  # we make the device wait
                         await asyncio.sleep(_POLL_S)  # the backlog is a number, not an event
@@ -181,15 +187,23 @@ class Capture:
             if isinstance(chunks, AsyncGenerator):
                 await chunks.aclose()
 
-    async def _publish(self, pcm: bytes, following: int) -> None:
-        """Publish a piece of a chunk, of which so many bytes follow."""
-        captured_at = asyncio.get_running_loop().time()
-        if self.clean is not None:
-            pcm, captured_at = self.clean(pcm, captured_at - following / 48_000)
-            if following:
-                await asyncio.sleep(0)  # one piece per turn of the loop
+    async def _publish_cleaned(self, clean: Clean, pcm: bytes, following: int) -> None:
+        """Publish what is left of a piece of a chunk, of which so many bytes follow."""
+        pcm, captured_at = clean(pcm, asyncio.get_running_loop().time() - following / 48_000)
+        if following:
+            await asyncio.sleep(0)  # one piece per turn of the loop
         if pcm:
             self._bus.publish(UserAudioCapturedEvent(pcm=pcm, captured_at=captured_at))
+
+    @staticmethod
+    def _extend(patience: asyncio.Timeout, deadline: float | None) -> None:
+        """Move the time by which the device has to deliver; a timer for each of 50 chunks a second would cost more."""
+        due = patience.when()
+        if deadline is None:
+            if due is not None:
+                patience.reschedule(None)
+        elif due is None or due < deadline:
+            patience.reschedule(deadline + _LATE_S)
 
     def _report_stall(self) -> None:
         may_reopen = self._recovery.may_reopen(has_worked=self._has_worked)

@@ -218,7 +218,12 @@ class Session:
     @property
     def stats(self) -> SessionStats:
         """What the session has gone through so far."""
-        return SessionStats(frames_refused=self._backend.errors, watchdogs=dict(self._fired), **self._counts)
+        return SessionStats(
+            frames_refused=self._backend.errors,
+            responses_retried=self._backend.retried_responses,
+            watchdogs=dict(self._fired),
+            **self._counts,
+        )
 
     async def connect(self) -> None:
         """Open the connection and queue the first frames.
@@ -512,6 +517,7 @@ class Session:
     async def _write_on(self, watch: ConnectionWatch) -> None:
         """Send what the others say; return when another connection has taken over."""
         backend, inbox, now = self._backend, self._inbox, asyncio.get_running_loop().time
+        counts, send = self._counts, watch.send
         look, deadline = True, None  # microphone audio alone changes nothing that would have to be looked at
         while True:
             if look:
@@ -524,7 +530,8 @@ class Session:
                     if backend.wants_to_send:
                         await self._flush(watch)  # in order: a commit ends the audio before it
                         look = True
-                    await self._send(watch, backend.append_audio(event.pcm))
+                    counts["frames_sent"] += 1
+                    await send(backend.append_audio(event.pcm))
                 elif event is _WAKE:
                     await asyncio.sleep(0)  # first hear what the others say to the same frames
                     look = True
