@@ -596,3 +596,15 @@ async def test_what_waits_and_what_was_dropped_is_counted() -> None:
     assert (bus.waiting, bus.dropped) == (2 + 3, 1)
     list(inbox.take_all())
     assert (bus.waiting, bus.dropped) == (3, 1)
+
+
+def test_an_inbox_can_ignore_what_it_hears() -> None:
+    bus = EventBus()
+    inbox = bus.open_inbox(Word, Shout)
+    bus.ignore(inbox, Word)
+    bus.publish(Word("a"))
+    bus.publish(Shout("b"))
+    assert list(inbox.take_all()) == [Shout("b")]
+    assert not bus.is_heard(Word)
+    bus.close_inbox(inbox)
+    assert not bus.is_heard(Shout)

@@ -89,7 +89,8 @@ class Hooks:
         self._bus = bus
         self._listener = listener
         self._inbox = bus.open_inbox(*self.hears, in_order=True)
-        self._wants_deltas = wants_deltas
+        if not wants_deltas:
+            bus.ignore(self._inbox, AssistantTranscriptDeltaEvent)
         self._beginning = BeginningGate()
         self._utterances = UtteranceGate()
         self._transcripts = TranscriptGate()
@@ -159,8 +160,6 @@ class Hooks:
     async def _deliver(self, events: list[Event]) -> None:
         in_turn = [utterance for event in events for utterance in self._utterances.pass_on(event)]
         for event in [ready for utterance in in_turn for ready in self._transcripts.pass_on(utterance)]:
-            if type(event) is AssistantTranscriptDeltaEvent and not self._wants_deltas:
-                continue
             await self._call(*self._callbacks[type(event)](event))
 
     async def _ask_for_approval(self, event: ToolApprovalRequestedEvent) -> None:

@@ -59,7 +59,7 @@ from rtvoice.events import (
     UserTranscriptFailedEvent,
     WatchdogFiredEvent,
 )
-from rtvoice.events.bus import InboxClosed
+from rtvoice.events.bus import Inbox, InboxClosed
 from rtvoice.realtime.backend import SessionBackend
 from rtvoice.realtime.connection import NORMAL_CLOSURE, Connection, ConnectionLost, Dialler
 from rtvoice.realtime.connection_watch import ConnectionWatch
@@ -516,34 +516,37 @@ class Session:
 
     async def _write_on(self, watch: ConnectionWatch) -> None:
         """Send what the others say; return when another connection has taken over."""
-        backend, inbox, now = self._backend, self._inbox, asyncio.get_running_loop().time
+        backend, inbox, alarm = self._backend, self._inbox, _Alarm(self._inbox)
         counts, send = self._counts, watch.send
-        look, deadline = True, None  # microphone audio alone changes nothing that would have to be looked at
-        while True:
-            if look:
-                await self._flush(watch)
-                deadline = backend.deadline()
-            event = await inbox.get(None if deadline is None else max(_LEAST_WAIT_S, deadline - now()))
-            look = event is None
-            while event is not None:
-                if type(event) is UserAudioCapturedEvent:
-                    if backend.wants_to_send:
-                        await self._flush(watch)  # in order: a commit ends the audio before it
+        look = True  # microphone audio alone changes nothing that would have to be looked at
+        try:
+            while True:
+                if look:
+                    await self._flush(watch)
+                    alarm.set(backend.deadline())
+                event = await inbox.get()
+                look = False
+                while event is not None:
+                    if type(event) is UserAudioCapturedEvent:
+                        if backend.wants_to_send:
+                            await self._flush(watch)  # in order: a commit ends the audio before it
+                            look = True
+                        counts["frames_sent"] += 1
+                        await send(backend.append_audio(event.pcm))
+                    elif event is _WAKE:
+                        await asyncio.sleep(0)  # first hear what the others say to the same frames
                         look = True
-                    counts["frames_sent"] += 1
-                    await send(backend.append_audio(event.pcm))
-                elif event is _WAKE:
-                    await asyncio.sleep(0)  # first hear what the others say to the same frames
-                    look = True
-                elif type(event) is _Switch:
-                    if self._obey(event):
-                        return
-                else:
-                    backend.send(event)
-                    look = True
-                event = inbox.take()
-            if inbox.dropped:
-                self._report_dropped_audio()
+                    elif type(event) is _Switch:
+                        if self._obey(event):
+                            return
+                    else:
+                        backend.send(event)
+                        look = True
+                    event = inbox.take()
+                if inbox.dropped:
+                    self._report_dropped_audio()
+        finally:
+            alarm.off()
 
     async def _flush(self, watch: ConnectionWatch) -> None:
         for frame in self._backend.frames():
@@ -562,3 +565,34 @@ class Session:
             logger.warning("The network is too slow: %d ms of microphone audio were not sent", dropped_ms)
             self._counts["dropped_user_audio_ms"] += dropped_ms
             self._bus.publish(UserAudioDroppedEvent(dropped_ms=dropped_ms))
+
+
+class _Alarm:
+    """Wakes the writer at a time that mostly moves back; that costs no timer for each move.
+
+    Args:
+        inbox: The writer's.
+    """
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, at: float | None) -> None:
+        """Wake it at this loop time, or a little before: it looks again then."""
+        if at is None:
+            self.off()
+        elif self._timer is None or self._timer.when() > at:
+            self.off()
+            self._timer = self._loop.call_at(max(at, self._loop.time() + _LEAST_WAIT_S), self._ring)
+
+    def off(self) -> None:
+        """Do not wake it any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._inbox.put(_WAKE)

@@ -216,10 +216,15 @@ class EventBus:
         """Take an inbox off the bus that is no longer needed while the conversation goes on."""
         inbox.close()
         for kind in inbox.types:
-            inboxes = self._inboxes[kind]
-            inboxes.remove(inbox)
-            if not inboxes:
-                del self._inboxes[kind]
+            if inbox in self._inboxes.get(kind, ()):
+                self.ignore(inbox, kind)
+
+    def ignore(self, inbox: Inbox, kind: type) -> None:
+        """Deliver no more events of one of its types to an inbox."""
+        inboxes = self._inboxes[kind]
+        inboxes.remove(inbox)
+        if not inboxes:
+            del self._inboxes[kind]
 
     def publish(self, event: object) -> None:
         """Put the event into every inbox for its type and return at once."""

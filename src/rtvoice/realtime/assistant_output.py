@@ -68,6 +68,10 @@ class AssistantOutput:
         """Note that a response's items are not in the conversation, so that there is nothing to truncate."""
         _remember(self._beside, response_id, None)
 
+    def has_begun(self, response_id: str) -> bool:
+        """Whether something of a running response was passed on that the user hears, or reads."""
+        return response_id in self._sounding or response_id in self._writing
+
     def finish(self, response: server_events.Response) -> None:
         """Note that a response is over."""
         self._muted.pop(response.id, None)

@@ -58,6 +58,11 @@ class SessionBackend(Protocol):
         """Number of responses that the server has completed: a sign that it works."""
         ...
 
+    @property
+    def retried_responses(self) -> int:
+        """Number of responses that have failed, and were asked for once more."""
+        ...
+
     def receive(self, frame: str | bytes) -> Sequence[Event]:
         """Take in a frame, return what it means; never raises."""
         ...

@@ -361,6 +361,11 @@ class RealtimeProtocol:
         return self._responses.completed
 
     @property
+    def retried_responses(self) -> int:
+        """Number of responses that have failed, and were asked for once more."""
+        return self._responses.retried
+
+    @property
     def response_active(self) -> bool:
         """Whether the server is generating a response, or was asked to."""
         return self._arbiter.line_in_use

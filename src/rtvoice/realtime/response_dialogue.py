@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from rtvoice.events import (
+    AgentError,
     AgentErrorEvent,
     AssistantInterruptedEvent,
     AssistantStartedRespondingEvent,
@@ -19,6 +20,7 @@ from rtvoice.events import (
 from rtvoice.realtime import client_events, refusals, server_events
 from rtvoice.realtime.assistant_output import AssistantOutput
 from rtvoice.realtime.outbox import Outbox
+from rtvoice.realtime.response_retry import ResponseRetry
 from rtvoice.realtime.response_watch import Overdue
 from rtvoice.realtime.responses import Beginning, Purpose, ResponseArbiter, ResponseRequest
 from rtvoice.realtime.sayings import Sayings
@@ -30,7 +32,7 @@ logger = logging.getLogger(__name__)
 REMEMBERED: Final = 32
 """Responses that were interrupted, or called off, and are remembered in case more comes of them."""
 
-_GO_ON_AFTER_STALL: Final = (
+_GO_ON_AFTER_BREAK: Final = (
     "Your last answer broke off. Go on where it stopped, without repeating what was said; if nothing of it was said, "
     "answer what the user said last."
 )
@@ -53,6 +55,7 @@ class ResponseDialogue:
         unheard: Responses with sound that is not heard to its end.
         given_up: Why it is of no use to wait for the server any longer.
         completed: Number of responses that the server has completed.
+        retried: Number of responses that failed, and were asked for once more.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class ResponseDialogue:
     ) -> None:
         self.unheard: set[str] = set()
         self.given_up: str | None = None
-        self.completed = 0
+        self.completed = self.retried = 0
         self._completed_at_stall = -1  # what that was when a response was cancelled for want of progress
         self._emit = emit
         self._outbox = outbox
@@ -79,11 +82,13 @@ class ResponseDialogue:
         self._interrupted: deque[str] = deque(maxlen=REMEMBERED)
         self._unwanted: deque[str] = deque(maxlen=REMEMBERED)  # in the conversation, that nobody shall hear
         self._stalled: set[str] = set()  # responses that we cancelled because nothing came of them
+        self._retry = ResponseRetry()
 
     def begin_anew(self) -> None:
         """Note that a new session takes over."""
         self.given_up = None
         self._stalled.clear()
+        self._retry.begin_anew()
 
     # --- from the server ---
 
@@ -137,13 +142,16 @@ class ResponseDialogue:
         self._end(response)
 
     def _end(self, response: server_events.Response) -> None:
+        request = self._arbiter.request_for(response.id)
         if not self._arbiter.done(response.id):
             return
         self._tools.finish_response(response.id, cancelled=response.status == "cancelled")
         failure = refusals.response_failure(response)
-        if failure is not None:
+        if failure is not None and not self._ask_again(response, request, failure):
             self._emit(AgentErrorEvent(failure, failure.event_id))
-        self.completed += response.status == "completed"
+        if response.status == "completed":
+            self.completed += 1
+            self._retry.begin_anew()
         self._sayings.ended(response.id, completed=response.status == "completed")
         self._output.finish(response)
         if response.id in self._unwanted and response.status == "completed":
@@ -151,7 +159,26 @@ class ResponseDialogue:
         if response.id in self._stalled:
             self._stalled.discard(response.id)
             if response.status == "cancelled" and response.id not in self._sayings and not self._tools.open_calls:
-                self._arbiter.request(ResponseRequest(Purpose.RESUMING, instructions=[_GO_ON_AFTER_STALL]))
+                self._arbiter.request(ResponseRequest(Purpose.RESUMING, instructions=[_GO_ON_AFTER_BREAK]))
+
+    def _ask_again(self, response: server_events.Response, request: ResponseRequest | None, failure: AgentError) -> bool:
+        """Ask once more for a response that has failed, if that may help; return whether that is so."""
+        if response.status != "failed" or request is None:
+            return False
+        if response.id in self._unwanted or response.id in self._interrupted:
+            return False
+        if any(call.response_id == response.id for call in self._tools.open_calls):
+            return False  # their outputs are answered
+        if self._output.has_begun(response.id):
+            if request.purpose is Purpose.SAYING:
+                return False  # its beginning would be said twice
+            request = ResponseRequest(Purpose.RESUMING, instructions=[*request.instructions, _GO_ON_AFTER_BREAK])
+        pause_s = self._retry.pause_s(failure)
+        if pause_s is None or not self._arbiter.ask_again(request, pause_s):
+            return False
+        self.retried += 1
+        logger.warning("A response has failed (%s); it is asked for again in %.1f s", failure.message, pause_s)
+        return True
 
     def audio_delta(self, event: server_events.AudioDelta) -> None:
         """Take in sound."""

@@ -29,6 +29,10 @@ WAITING_SAYINGS: Final = 100
 """Words of the application's own that may wait; further ones are not taken."""
 WAITING_INSTRUCTIONS: Final = 32
 """Sentences that one request may collect while it waits; beyond it the oldest are dropped."""
+IN_DOUBT: Final = 16
+"""Requests that seemed to be settled, and may still be on their way."""
+IN_DOUBT_S: Final = 60.0
+"""How long they may be: by then a network that is held up has let them through, or was given up."""
 
 
 class Purpose(Enum):
@@ -103,11 +107,16 @@ class _Sent:
     """A request that was sent.
 
     Attributes:
-        covered: Whether the response that began next answers it even if that was the server's own.
+        sent_at: When that was.
+        response_id: The response that seems to answer it.
+        covered: Whether it need not be asked for again: the response that began next answers it even if that was the
+            server's own, or it waits already.
     """
 
     request: ResponseRequest
     event_id: str
+    sent_at: float
+    response_id: str | None = None
     covered: bool = False
 
 
@@ -133,6 +142,7 @@ class ResponseArbiter:
         self._beside: deque[str] = deque(maxlen=16)  # responses of others, or given up, that may still run
         self._sent: _Sent | None = None  # not yet answered
         self._begun: _Sent | None = None  # the last one that seemed to be answered, in case its refusal comes late
+        self._in_doubt: deque[_Sent] = deque(maxlen=IN_DOUBT)  # not refused, and perhaps not answered: they may still begin
         self._user_speaks = False
         self._turn_is_unanswered = False  # the user's, which the server answers by itself
         self._own_response_until: float | None = None  # others wait for that, but not for ever
@@ -224,9 +234,30 @@ class ResponseArbiter:
 
     def sent(self, request: ResponseRequest, event_id: str, now: float) -> None:
         """Note that a request was sent: the line is in use until it is answered or refused."""
-        self._sent, self._begun = _Sent(request, event_id), None
+        self._sent, self._begun = _Sent(request, event_id, now), None
         self._watch.expect_answer(now)
         self.deadline_moved = True
+
+    def request_for(self, response_id: str) -> ResponseRequest | None:
+        """Return what would bring a running response once more, ``None`` if that is not ours to ask for."""
+        if self._begun is not None and self._begun.response_id == response_id:
+            return self._begun.request
+        return ResponseRequest(Purpose.RESUMING) if response_id == self._answering else None
+
+    def ask_again(self, request: ResponseRequest, pause_s: float) -> bool:
+        """Queue a request whose response has failed, and hold everything back for a moment.
+
+        Returns:
+            Whether it is still wanted: not if the user has begun to speak, and gets another answer.
+        """
+        if request.purpose is Purpose.HOLDING or (request.is_fleeting and self._user_speaks):
+            return False
+        if self._begun is not None and self._begun.request is request:
+            self._begun.covered = True  # it waits already
+        self._put_back(request)
+        self._retry_at = self._heard_at + pause_s
+        self.deadline_moved = True
+        return True
 
     # --- time ---
 
@@ -242,6 +273,8 @@ class ResponseArbiter:
             self._own_response_until = None
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
+        while self._in_doubt and now >= self._in_doubt[0].sent_at + IN_DOUBT_S:
+            self._in_doubt.popleft()
         if self._user_speaks and now >= self._heard_at + SPEECH_SILENCE_S:
             logger.warning("The user has spoken for %.0f s without a word from the server; going on", SPEECH_SILENCE_S)
             self._user_speaks = False
@@ -249,6 +282,8 @@ class ResponseArbiter:
         if overdue is not None and overdue.watchdog == "answer":
             if self._sent is not None:
                 self._put_back(self._sent.request)
+                self._sent.covered = True
+                self._in_doubt.append(self._sent)
                 self._sent = None
             elif self._turn_is_unanswered:
                 self.request(ResponseRequest(Purpose.ANSWER))
@@ -281,36 +316,63 @@ class ResponseArbiter:
             self._saying = response_id
         else:
             self._answering = response_id
-            self._turn_is_unanswered = False
             self._own_response_until = self._retry_at = None
-        beginning = self._judge_beginning(request_id)
+        beginning = self._judge_beginning(response_id, request_id)
+        if request_id is None:
+            self._turn_is_unanswered = False
         self._watch.began(self._heard_at)
         self._review_expectations()
         self.deadline_moved = True
         return beginning
 
-    def _judge_beginning(self, request_id: str | None) -> Beginning:
+    def _judge_beginning(self, response_id: str, request_id: str | None) -> Beginning:
         sent = self._sent
         if sent is None or request_id not in (None, sent.request.request_id):  # not what we asked for last
+            late = self._find_in_doubt(request_id) if self._user_speaks else None
+            if late is not None:
+                self._in_doubt.remove(late)
+                return self._call_off(late)
             if request_id is None:
                 self._user_speaks = False  # the server only answers when the turn is over
                 self._queue = deque(request for request in self._queue if not self._is_covered(request))
             return Beginning.WELCOME
         self._sent = None
-        if not self._user_speaks:
-            sent.covered = self._is_covered(sent.request)
-            self._begun = sent
-            return Beginning.WELCOME
-        if not sent.request.is_fleeting:
+        if request_id is None and (self._turn_is_unanswered or sent.request.purpose is Purpose.SAYING):
+            self._in_doubt.append(sent)  # this may be the server's own, or an answer to something before
+        if self._user_speaks:
+            return self._call_off(sent)
+        sent.response_id, sent.covered = response_id, self._is_covered(sent.request)
+        self._begun = sent
+        return Beginning.WELCOME
+
+    def _call_off(self, sent: _Sent) -> Beginning:
+        """Let nothing come of a request that the user has spoken over; it waits again, if it is still wanted."""
+        if not sent.covered and not sent.request.is_fleeting:
             self._put_back(sent.request)
+        sent.covered = True
         return Beginning.UNWANTED
+
+    def _find_in_doubt(self, request_id: str | None) -> _Sent | None:
+        """Return the oldest request that seemed to be settled, and that a response may be the answer to."""
+        return next((sent for sent in self._in_doubt if sent.request.request_id == request_id), None)
+
+    def _settle(self, sent: _Sent) -> None:
+        """Note that it is known what became of a request."""
+        if sent in self._in_doubt:
+            self._in_doubt.remove(sent)
 
     def began_beside(self, response_id: str, request_id: str | None) -> None:
         """Note that a response began beside the conversation while another runs; if it is ours, it waits again."""
         self._beside.append(response_id)
         sent = self._sent or self._begun  # the other response may have been taken for this one
-        if sent is not None and request_id is not None and sent.request.request_id == request_id:
+        if sent is None or sent.request.request_id != request_id:
+            sent = self._find_in_doubt(request_id)
+        if request_id is None or sent is None:
+            return
+        self._settle(sent)
+        if not sent.covered:
             self._put_back(sent.request)
+        if sent is self._sent or sent is self._begun:
             self._sent = self._begun = None
             self._review_expectations()
 
@@ -347,7 +409,11 @@ class ResponseArbiter:
         elif self._begun is not None and event_id in (None, self._begun.event_id):
             sent, self._begun = self._begun, None  # the response that began was the server's own
         else:
-            return False
+            late = next((sent for sent in self._in_doubt if sent.event_id == event_id), None)
+            if late is None:
+                return False
+            sent = late
+        self._settle(sent)
         if not sent.covered and not (self._user_speaks and sent.request.is_fleeting):
             self._put_back(sent.request)
         if self._answering is None:
@@ -359,6 +425,7 @@ class ResponseArbiter:
 
     def failed(self, event_id: str | None) -> None:
         """Note that the server rejected one of our events for another reason; a request is then given up."""
+        self._in_doubt = deque((sent for sent in self._in_doubt if sent.event_id != event_id), maxlen=IN_DOUBT)
         if self._sent is not None and event_id == self._sent.event_id:
             self._sent = None
         elif event_id is None and self._sent is None:
@@ -418,6 +485,7 @@ class ResponseArbiter:
     def begin_anew(self, items_sent: int) -> None:
         """Note that a new session takes over, which knows all items of ours up to this number."""
         self._own_response_until = self._retry_at = None
+        self._in_doubt.clear()
         self._acknowledged = items_sent
         self._watch.begin_anew()
 

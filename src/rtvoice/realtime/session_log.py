@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 
+from rtvoice.private_files import open_private
 from rtvoice.realtime import redaction
 from rtvoice.settings import SessionLog
 
@@ -153,9 +154,7 @@ class SessionLogWriter:
             self._fail(error)
 
     def _create(self) -> BinaryIO:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        return os.fdopen(descriptor, "wb")
+        return os.fdopen(open_private(self._path), "wb")
 
     def _write_entries(self, file: BinaryIO) -> None:
         while True:

@@ -12,6 +12,7 @@ class SessionStats:
         frames_sent: Frames written to the server.
         frames_received: Frames read from it.
         frames_refused: ``error`` events: frames of ours that the server did not accept, or failures of its own.
+        responses_retried: Responses that have failed for a reason that may pass, and were asked for once more.
         dropped_user_audio_ms: Microphone audio that could not be sent in time, in milliseconds.
         reconnects: Lost connections that were restored.
         rotations: New sessions that took over from one that still worked.
@@ -21,6 +22,7 @@ class SessionStats:
     frames_sent: int = 0
     frames_received: int = 0
     frames_refused: int = 0
+    responses_retried: int = 0
     dropped_user_audio_ms: int = 0
     reconnects: int = 0
     rotations: int = 0

@@ -82,6 +82,11 @@ class Wiretap:
             self._note_end(error)
             raise
 
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection: that is its end, whether or not somebody still reads from it."""
+        await self._socket.close(code, reason)
+        self._note_end(self._socket.protocol.close_exc)
+
     def _note_end(self, error: Exception) -> None:
         """Log a ``websockets.ConnectionClosed``; the close frames tell who has ended it."""
         if self._is_closed or not hasattr(error, "rcvd"):
