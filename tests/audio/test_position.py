@@ -278,6 +278,19 @@ def test_ledger_items_may_alternate() -> None:
     assert [(item.key, item.heard_ms) for item in ledger.heard(6000)] == [(A, 150), (B, 100)]
 
 
+def test_ledger_item_goes_on_after_another_that_is_over_and_forgotten() -> None:
+    """Words beside the conversation are said in the middle of an answer."""
+    ledger = PlaybackLedger()
+    answer, words = ItemKey("r1", "answer", 0), ItemKey("r2", "words", 0)
+    ledger.accept(answer, 2_400)
+    ledger.accept(words, 4_800)
+    ledger.complete_response("r2")
+    assert ledger.finished(7_200) == ["r2"]
+    ledger.accept(answer, 2_400)
+    [item] = ledger.cut(7_200 + 1_200)
+    assert (item.heard_ms, item.received_ms) == (150, 200)
+
+
 def test_ledger_response_ends_once() -> None:
     ledger = PlaybackLedger()
     ledger.accept(A, 2400)

@@ -219,7 +219,8 @@ async def test_d08_stopped_responding_is_the_end_of_playback_and_comes_once(conv
 async def test_d09_all_that_goes_wrong_is_reported(what: str, converse: Any, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    failed = Reply(status="failed", error={"type": "server_error", "code": "no_quota", "message": "Out of quota."})
+    quota = "insufficient_quota"
+    failed = Reply(status="failed", error={"type": quota, "code": quota, "message": "Out of quota."})
     settings: dict[str, Any] = {"reconnect": None}
     if what == "recording":
         settings["recording_path"] = blocked / "session.wav"
@@ -249,7 +250,7 @@ async def test_d09_all_that_goes_wrong_is_reported(what: str, converse: Any, tmp
     error = c.listener.all("agent_error")[-1]
     kinds = {
         "api": "invalid_request_error",
-        "response": "server_error",
+        "response": quota,
         "connection": "connection_closed",
         "microphone": "audio_error",
         "speaker": "audio_error",

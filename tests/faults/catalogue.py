@@ -157,9 +157,13 @@ def limits_rate(scene: Scene) -> None:
     scene.session.send_error("rate_limit_exceeded", error["message"], error_type="rate_limit_error")
 
 
-def fails(scene: Scene) -> None:
-    error = {"type": "rate_limit_error", "code": "rate_limit_exceeded", "message": "Rate limit reached."}
-    scene.session.fail_responses(error)
+RATE_LIMIT: Final = {"type": "rate_limit_error", "code": "rate_limit_exceeded", "message": "Rate limit reached."}
+SERVER_ERROR: Final = {"type": "server_error", "code": None, "message": "The server had an error."}
+FILTERED: Final = {"type": "invalid_request_error", "code": "content_policy_violation", "message": "Not this."}
+
+
+def fails(error: Mapping[str, Any], *, times: int) -> Strike:
+    return lambda scene: scene.session.fail_responses(error, times=times)
 
 
 async def goes_down(scene: Scene) -> None:
@@ -389,8 +393,27 @@ FAULTS: Final[Mapping[str, Fault]] = {
         errors=frozenset({"rate_limit_error"}),
     ),
     "failed response": Fault(
-        what="The next response fails: the rate limit is exceeded", strike=fails, outcome=Outcome.GOES_ON,
-        errors=frozenset({"rate_limit_error"}), asks_again=True, hears="no answer, until the user asks again",
+        what="The next response fails: the rate limit is exceeded", strike=fails(RATE_LIMIT, times=1),
+        outcome=Outcome.GOES_ON, hears="the answer a second late, or when the server said",
+    ),
+    "three failed responses": Fault(
+        what="Three responses in a row fail: the rate limit is exceeded", strike=fails(RATE_LIMIT, times=3),
+        outcome=Outcome.GOES_ON, errors=frozenset({"rate_limit_error"}), asks_again=True,
+        hears="no answer, until the user asks again",
+    ),
+    "server error": Fault(
+        what="The next response fails: the server had an error", strike=fails(SERVER_ERROR, times=1),
+        outcome=Outcome.GOES_ON,
+    ),
+    "two server errors": Fault(
+        what="Two responses in a row fail: the server had an error", strike=fails(SERVER_ERROR, times=2),
+        outcome=Outcome.GOES_ON, errors=frozenset({"server_error"}), asks_again=True,
+        hears="no answer, until the user asks again",
+    ),
+    "hopeless response": Fault(
+        what="The next response fails for a reason that will not pass", strike=fails(FILTERED, times=1),
+        outcome=Outcome.GOES_ON, errors=frozenset({"invalid_request_error"}), asks_again=True,
+        hears="no answer, until the user asks again",
     ),
     "refused update": Fault(
         what="A change of settings is refused", strike=refuses_updates, outcome=Outcome.GOES_ON,

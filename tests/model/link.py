@@ -143,6 +143,7 @@ class ClientEnd:
         if self._error is not None:
             raise self._error
         event = json.loads(frame)
+        self.session.sent(event)
         self._up.append((event, self._loop.time(), len(frame)))
         self.bytes_on_the_way += len(frame)
         self._deliver()

@@ -18,6 +18,14 @@ BYTES_PER_MS = 48
 RESPONSE_SILENCE_S = 29.0
 """A client may do something about a response when the service has been silent about it for half a minute."""
 
+FAILURES = (
+    ("server_error", None, "The server had an error."),
+    ("tokens", "rate_limit_exceeded", "Rate limit reached. Please try again in 1.5s."),
+    ("tokens", "inference_rate_limit_exceeded", "Too many tokens."),
+    ("invalid_request_error", "strange", "It will fail again."),
+)
+"""How responses fail: type, code, message."""
+
 
 class Violation(AssertionError):  # noqa: N818 - it is one
     """The client did what it must never do."""
@@ -224,7 +232,7 @@ class Session:
 
     def _produce(self, response: Response, kind: int) -> Iterator[None]:
         if kind == 0:  # fails before it begins
-            self._end(response, "failed", error={"type": "server_error", "code": None, "message": "failed"})
+            self._fail(response, FAILURES[response.mark % len(FAILURES)])
             return
         calls = 0 if response.out_of_band else (0, 0, 0, 1, 2, 1)[kind % 6]
         if kind % 6 != 5 or response.out_of_band:
@@ -235,6 +243,8 @@ class Session:
                 yield
         if kind % 11 == 10:
             self._end(response, "incomplete", reason="max_output_tokens")
+        elif kind % 11 == 9:
+            self._fail(response, FAILURES[response.mark % len(FAILURES)])
         else:
             self._end(response, "completed")
 
@@ -294,6 +304,10 @@ class Session:
             self._close_item(response, complete=False)
         self._end(response, "cancelled", reason=reason)
 
+    def _fail(self, response: Response, failure: tuple[str, str | None, str]) -> None:
+        kind, code, message = failure
+        self._end(response, "failed", error={"type": kind, "code": code, "message": message})
+
     def _end(self, response: Response, status: str, **details: Any) -> None:
         response.over = True
         response.script = iter(())
@@ -323,6 +337,11 @@ class Session:
             self.say("conversation.item.done", previous_item_id=previous, item=item.wire())
 
     # --- from the client ---
+
+    def sent(self, event: Fields) -> None:
+        """Note that the client has sent something, which may never arrive."""
+        if event["type"] == "response.cancel" and event.get("response_id") in self.responses:
+            self.service.unwanted.add(self.responses[event["response_id"]].mark)
 
     def take(self, event: Fields, sent_at: float) -> None:
         """Handle what the client has sent.
@@ -427,8 +446,6 @@ class Session:
 
     def _response_cancel(self, event: Fields, _: float) -> None:
         wanted = event.get("response_id")
-        if wanted in self.responses:
-            self.service.unwanted.add(self.responses[wanted].mark)
         for response in (self.active, self.beside):
             if response is not None and (response.id == wanted or (wanted is None and response is self.active)):
                 self.cancel(response, "client_cancelled")

@@ -258,7 +258,8 @@ class World:
             failure = self.running.exception()
             if failure is not None:
                 raise Broken(f"run() raised {failure!r}") from failure
-            excused = self._stop_asked_at is not None or self._device_failed or self.end.close_code == 1000
+            ended_by_server = any(end.close_code == 1000 for end in self.network.ends)
+            excused = self._stop_asked_at is not None or self._device_failed or ended_by_server
             if not excused and not self._errors:
                 raise Broken("the agent has ended without a reason")
             return
@@ -413,7 +414,8 @@ class World:
             return False
         self.session.user_starts(cancel_first=bool(how & 1))
         # While a new session takes over, one cannot tell from outside which of the two the agent listens to.
-        self._silence_due = sum(end.is_open for end in self.network.ends) == 1
+        newest = self.network.ends[-1]
+        self._silence_due = newest.is_open and sum(end.is_open for end in self.network.ends) == 1
         return True
 
     def _user_stops(self, how: int) -> bool:

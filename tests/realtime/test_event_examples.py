@@ -150,8 +150,7 @@ SEQUENCES = {
     "27_response_incomplete_and_failed": (
         "begin audio said<Once upon> end<incomplete> "
         "begin audio said<Once> error<content_filter> end<incomplete> "
-        "begin error<inference_rate_limit_exceeded> end<failed> "
-        "begin error<server_error> end<failed>"
+        "begin end<failed> begin end<failed>"
     ),
     "28_item_operations": "error<item_delete_invalid_item_id> error<item_retrieve_invalid_item_id>",
     "29_reconnect_reseed": "begin audio said<Five degrees.> end<completed>",

@@ -245,7 +245,7 @@ def sizes(thing: object, path: str) -> dict[str, int]:
 # --- the tests ---
 
 
-@pytest.mark.timeout(0 if FRAMES > 50_000 else 60)
+@pytest.mark.timeout(0 if FRAMES > 50_000 else 300)
 def test_spoiled_frames_by_the_ten_thousand(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, logger="rtvoice")  # else it is all kept
     choice = random.Random(SEED)

@@ -32,6 +32,11 @@ class Socket:
         self.failure = failure
         self.sent: list[Any] = []
         self.transport = "transport"
+        self.protocol = SimpleNamespace(close_exc=failure)
+        self.closed_with: tuple[int, str] | None = None
+
+    async def close(self, code: int, reason: str) -> None:
+        self.closed_with = (code, reason)
 
     async def recv(self, decode: bool | None = None) -> bytes:
         assert decode is False
@@ -92,6 +97,19 @@ async def test_the_end_can_be_noticed_while_sending(log: SessionLogWriter) -> No
     with pytest.raises(ClosedError):
         await wiretap.send(b"{}", text=True)
     assert (await lines(log))[-1]["by"] == "network"
+
+
+async def test_a_connection_that_is_left(log: SessionLogWriter) -> None:
+    """Nobody reads from it any more: a rotation has taken its reader away."""
+    log.start()
+    socket = Socket(failure=ClosedError(FRAME, FRAME, False))
+    wiretap = Wiretap(socket, log, "wss://host")
+    await wiretap.close(1001, "over")
+    assert socket.closed_with == (1001, "over")
+    with pytest.raises(ClosedError):
+        await wiretap.recv(decode=False)
+    _, end = await lines(log)
+    assert (end["event"], end["connection"], end["by"], end["code"]) == ("closed", 1, "agent", 1001)
 
 
 async def test_another_failure_is_not_the_end(log: SessionLogWriter) -> None:

@@ -248,7 +248,7 @@ class PlaybackLedger:
 
     def __init__(self, *, sample_rate: int = SAMPLE_RATE) -> None:
         self._rate = sample_rate
-        self._segments: list[_Segment] = []  # in playing order, without gaps
+        self._segments: list[_Segment] = []  # in playing order; gaps are of responses that are forgotten
         self._complete_items: set[ItemKey] = set()
         self._complete_responses: set[str] = set()
         self._end = 0
@@ -256,7 +256,7 @@ class PlaybackLedger:
     def accept(self, key: ItemKey, samples: int) -> None:
         """Append ``samples`` of an item to the line. Zero samples make the item known."""
         last = self._segments[-1] if self._segments else None
-        if last is None or last.key != key:
+        if last is None or last.key != key or last.stop != self._end:  # else what stood between is forgotten
             last = _Segment(key, self._end, self._end)
             self._segments.append(last)
         self._end += samples

@@ -485,7 +485,8 @@ class Session:
             self._bus.publish(StopAgentCommand(reason="the connection was closed"))
             return
         how = f"close code {lost.code}" if lost.code else "the connection broke"
-        loss = str(failure or f"The connection to the server was lost: {lost.reason.rstrip('.') or how} ({how}).")
+        what = f"{lost.reason.rstrip('.')} ({how})" if lost.reason else how
+        loss = str(failure or f"The connection to the server was lost: {what}.")
         self._lose(loss, final=self._backend.is_final(lost.code, lost.reason))
 
     def _lose(self, loss: str, *, final: bool) -> None:

@@ -68,7 +68,7 @@ class OpenAIProvider(RealtimeProvider):
         self._api_key = _key(api_key, "OPENAI_API_KEY")
         if not self._api_key and base_url is None:
             raise MissingCredentialsError(
-                "No OpenAI API key: set the environment variable OPENAI_API_KEY or pass api_key=."
+                "No OpenAI API key: set the environment variable OPENAI_API_KEY (or a .env file), or pass api_key=."
             )
         self._base_url = _websocket_url(base_url or "https://api.openai.com/v1", "base_url")
         self._extra_headers = {

@@ -161,7 +161,9 @@ class ResponseDialogue:
             if response.status == "cancelled" and response.id not in self._sayings and not self._tools.open_calls:
                 self._arbiter.request(ResponseRequest(Purpose.RESUMING, instructions=[_GO_ON_AFTER_BREAK]))
 
-    def _ask_again(self, response: server_events.Response, request: ResponseRequest | None, failure: AgentError) -> bool:
+    def _ask_again(
+        self, response: server_events.Response, request: ResponseRequest | None, failure: AgentError
+    ) -> bool:
         """Ask once more for a response that has failed, if that may help; return whether that is so."""
         if response.status != "failed" or request is None:
             return False

@@ -142,7 +142,7 @@ class ResponseArbiter:
         self._beside: deque[str] = deque(maxlen=16)  # responses of others, or given up, that may still run
         self._sent: _Sent | None = None  # not yet answered
         self._begun: _Sent | None = None  # the last one that seemed to be answered, in case its refusal comes late
-        self._in_doubt: deque[_Sent] = deque(maxlen=IN_DOUBT)  # not refused, and perhaps not answered: they may still begin
+        self._in_doubt: deque[_Sent] = deque(maxlen=IN_DOUBT)  # seem settled, may still begin
         self._user_speaks = False
         self._turn_is_unanswered = False  # the user's, which the server answers by itself
         self._own_response_until: float | None = None  # others wait for that, but not for ever
