@@ -26,7 +26,7 @@ PACKAGE = REPOSITORY / "src" / "rtvoice"
 
 FLOORS = {
     "errors": 1,
-    "cancellation": 2, "environment": 2, "settings": 2, "usage": 2,
+    "cancellation": 2, "environment": 2, "private_files": 2, "settings": 2, "usage": 2,
     "events": 3,
     "audio": 4, "conversation": 4, "listener": 4, "realtime": 4, "tools": 4,
     "llm": 5,

@@ -5,7 +5,9 @@
 
     asyncio.run(RealtimeAgent(instructions="You are a helpful assistant.").run())
 
-Every public name can be imported from here; what is heavy loads when it is first used.
+What most programs need can be imported from here, and loads when it is first used. The rest is in ``rtvoice.audio``
+(devices), ``rtvoice.errors``, ``rtvoice.events``, ``rtvoice.conversation``, ``rtvoice.llm``, ``rtvoice.local`` and
+``rtvoice.testing``.
 """
 
 import importlib
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from rtvoice.agent import RealtimeAgent
     from rtvoice.agent.result import AgentResult
     from rtvoice.agent.stats import AgentStats
+    from rtvoice.errors import RtvoiceError
     from rtvoice.events.facts import AgentError, RestoredConversation
     from rtvoice.listener import AgentListener, ToolApproval, ToolApprovalRequest
     from rtvoice.realtime import AzureOpenAIProvider, OpenAIProvider, RealtimeProvider
@@ -44,11 +47,13 @@ if TYPE_CHECKING:
     )
     from rtvoice.supervisor import Supervisor, TextAgent
     from rtvoice.tools import ActionResult, Inject, ToolContext, ToolFeedbackError, Tools
+    from rtvoice.usage import ModelPrice, TranscriptionPrice
 
 _HOMES: Final = {
     "rtvoice.agent": ("RealtimeAgent",),
     "rtvoice.agent.result": ("AgentResult",),
     "rtvoice.agent.stats": ("AgentStats",),
+    "rtvoice.errors": ("RtvoiceError",),
     "rtvoice.events.facts": ("AgentError", "RestoredConversation"),
     "rtvoice.listener": ("AgentListener", "ToolApproval", "ToolApprovalRequest"),
     "rtvoice.realtime": ("AzureOpenAIProvider", "OpenAIProvider", "RealtimeProvider"),
@@ -76,6 +81,7 @@ _HOMES: Final = {
     ),
     "rtvoice.supervisor": ("Supervisor", "TextAgent"),
     "rtvoice.tools": ("ActionResult", "Inject", "ToolContext", "ToolFeedbackError", "Tools"),
+    "rtvoice.usage": ("ModelPrice", "TranscriptionPrice"),
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -93,6 +99,7 @@ __all__ = [
     "InjectedConversation",
     "InjectedUserMessage",
     "InterruptionPolicy",
+    "ModelPrice",
     "NoiseReduction",
     "OpenAIProvider",
     "OutputModality",
@@ -103,6 +110,7 @@ __all__ = [
     "ReconnectPolicy",
     "RestoredConversation",
     "RotationPolicy",
+    "RtvoiceError",
     "SeedMessage",
     "SemanticEagerness",
     "SemanticVAD",
@@ -116,6 +124,7 @@ __all__ = [
     "ToolFeedbackError",
     "Tools",
     "TranscriptionModel",
+    "TranscriptionPrice",
     "TurnDetection",
     "WatchdogPolicy",
 ]

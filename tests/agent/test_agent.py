@@ -817,6 +817,16 @@ async def test_usage_is_known_during_and_after_the_conversation(converse: Any) -
         assert conversation.result.usage.responses == 1
 
 
+async def test_usage_is_known_after_a_cancellation(converse: Any) -> None:
+    async with RealtimeEmulator(replies=["Hello."], detect_speech=False) as server:
+        async with converse(server) as conversation:
+            await conversation.agent.send_message("Hello.")
+            await conversation.listener.wait_for("assistant_stopped_responding")
+            conversation.running.cancel()
+            await asyncio.wait([conversation.running])
+        assert conversation.agent.usage.responses == 1
+
+
 async def test_an_interruption_by_program(converse: Any) -> None:
     long = Reply("A long story. " * 20)
     async with RealtimeEmulator(replies=[long], detect_speech=False) as server:

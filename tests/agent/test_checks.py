@@ -6,6 +6,7 @@ import pytest
 
 from rtvoice import AgentListener, Tools
 from rtvoice.agent import checks
+from rtvoice.audio import AudioFormat, MicrophoneInput, SpeakerOutput
 from rtvoice.errors import ConfigurationError
 from rtvoice.settings import InterruptionPolicy, SessionLog
 
@@ -14,6 +15,18 @@ def test_an_error_names_all_types_that_would_do() -> None:
     with pytest.raises(TypeError, match="x must be a int or float, not str"):
         checks.instance("x", "5", (int, float))
     assert checks.instance("x", 5, (int, float)) == 5
+
+
+@pytest.mark.parametrize("kind", [MicrophoneInput, SpeakerOutput])
+def test_a_device_of_ours_at_another_rate_would_speak_at_another_pitch(kind: Any) -> None:
+    assert checks.device("audio", kind(sample_rate=24_000), ("start",)).sample_rate == 24_000
+    with pytest.raises(ConfigurationError, match="audio: with an agent, leave sample_rate=16000 out"):
+        checks.device("audio", kind(sample_rate=16_000), ("start",))
+
+    class Declared(kind):  # type: ignore[misc]
+        audio_format = AudioFormat.PCM16_16K
+
+    checks.device("audio", Declared(sample_rate=16_000), ("start",))
 
 
 def listener_with(*callbacks: str) -> AgentListener:

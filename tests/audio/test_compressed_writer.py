@@ -50,7 +50,7 @@ def test_a_file_that_cannot_be_made(tmp_path: Path) -> None:
 def test_a_refusing_library_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[int] = []
     monkeypatch.setattr(os, "close", closed.append)
-    with pytest.raises(soundfile.LibsndfileError):
+    with pytest.raises(OSError, match="libsndfile cannot begin it"):  # a recording reports those
         CompressedWriter(tmp_path / "a", "FLAC", channels=99)
     monkeypatch.undo()
     (descriptor,) = closed

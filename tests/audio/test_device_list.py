@@ -1,5 +1,8 @@
 import asyncio
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from rtvoice.audio import device_list
 from rtvoice.audio.input_stream import InputStream
@@ -111,3 +114,40 @@ async def test_the_format_may_change(sounddevice: Any) -> None:
     assert await anext(chunks) + await anext(chunks) == bytes(1920)
     await chunks.aclose()
     await microphone.stop()
+
+
+async def test_a_failure_to_initialise_portaudio_is_not_for_ever(sounddevice: Any) -> None:
+    microphone = MicrophoneInput(device="USB Mic")
+    await microphone.start()
+    works = False
+
+    def initialize() -> None:
+        if not works:
+            raise sounddevice.PortAudioError("unanticipated host error", -9999)
+
+    def terminate() -> None:
+        if not was_initialized:
+            raise sounddevice.PortAudioError("not initialized", -10000)
+
+    was_initialized = True
+    sounddevice._terminate = terminate
+    sounddevice.on_initialize = initialize
+    query_devices, sounddevice.query_devices = sounddevice.query_devices, fail_with(sounddevice, "not initialized")
+    with pytest.raises(AudioDeviceError, match=r"cannot look for devices: .*unanticipated"):
+        await asyncio.to_thread(device_list.renew)
+    await asyncio.sleep(0)
+    assert not microphone.is_active
+    was_initialized = False
+    async with asyncio.TaskGroup() as group:
+        group.create_task(microphone.reopen())
+        await asyncio.sleep(0.02)
+        works, sounddevice.query_devices = True, query_devices
+    assert microphone.stats().device == "USB Microphone"
+    await microphone.stop()
+
+
+def fail_with(sounddevice: Any, message: str) -> Callable[[], Any]:
+    def fail() -> Any:
+        raise sounddevice.PortAudioError(message, -10000)
+
+    return fail

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rtvoice.audio import device_stream
+from rtvoice.audio import device_list, device_stream
 from rtvoice.audio.device_stream import DeviceStream
 from rtvoice.audio.input_stream import InputStream
 from rtvoice.audio.output_stream import OutputStream
@@ -210,6 +210,54 @@ async def test_flush_restarts_the_device(sounddevice: Any) -> None:
     await asyncio.to_thread(sounddevice.stream.die)
     await rig.lost.wait()
     await rig.stream.close()
+
+
+async def test_a_restart_that_fails_is_reported_as_a_loss(sounddevice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_stream, "WATCH_INTERVAL_S", 0.001)
+    rig = Rig("output")
+    await rig.stream.open()
+
+    def fail() -> None:
+        raise sounddevice.PortAudioError("gone", -9985)
+
+    sounddevice.on_start = fail
+    with pytest.raises(sounddevice.PortAudioError):
+        await rig.stream.flush(lambda: None)
+    await rig.lost.wait()
+    assert not rig.stream.is_open
+    await rig.stream.close()
+
+
+async def test_a_stream_is_not_aborted_while_it_steps_aside(sounddevice: Any) -> None:
+    """PortAudio must not abort a stream that another thread is closing."""
+    rig = Rig()
+    await rig.stream.open()
+    with device_stream.one_at_a_time:
+        closing = asyncio.get_running_loop().run_in_executor(None, rig.stream._discard)
+        await asyncio.sleep(0.02)
+        assert sounddevice.stream.calls == ["start"]
+    await closing
+    assert sounddevice.stream.calls == ["start", "abort", "close"]
+    await rig.stream.close()
+
+
+async def test_a_stream_that_steps_aside_while_it_is_opened_is_watched_all_the_same(sounddevice: Any) -> None:
+    class Slow(InputStream):
+        def _opened_up(self) -> None:  # as where the sound server is asked for the source
+            device_list.renew()
+
+    losses: list[AudioDeviceError] = []
+    stream = Slow(
+        "USB Mic", sample_rate=24_000, block_ms=20, latency="low", on_lost=losses.append, on_block=lambda *_: None
+    )
+    await stream.open()
+    assert stream._opened is not None
+    assert stream._opened.stream is sounddevice.stream
+    await asyncio.to_thread(sounddevice.stream.die)
+    await asyncio.sleep(0)
+    assert len(losses) == 1
+    await stream.close()
+    assert sounddevice.stream.closed
 
 
 # --- input -------------------------------------------------------------------------------------------------

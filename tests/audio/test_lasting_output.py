@@ -1,7 +1,7 @@
 import asyncio
 import struct
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from hypothesis import given, settings
@@ -367,6 +367,32 @@ async def test_a_call_that_does_not_return_is_a_loss(waits: bool) -> None:
             await asyncio.sleep(1)
             assert rig.device.heard_pcm == speech(1_000, 1_100)
         playing.cancel()
+
+
+async def test_a_call_that_never_ends_is_not_held_against_the_device_that_was_opened_anew() -> None:
+    class Deaf(Plain):
+        """Its first call does not return, and takes no notice of being cancelled."""
+
+        async def play_chunk(self, chunk: bytes) -> None:
+            if self.calls.count("start") > 1:
+                await super().play_chunk(chunk)
+                return
+            with suppress(asyncio.CancelledError):
+                await over.wait()
+            await over.wait()
+
+    over = asyncio.Event()
+    device = Deaf()
+    async with open_rig(device, stall_s=2.0) as rig, asyncio.TaskGroup() as group:
+        group.create_task(rig.play(0, 100))
+        await asyncio.sleep(60)
+        assert len(rig.losses) == 1
+        await device.unplug()
+        await rig.play(100, 200)
+        await asyncio.sleep(2)
+        assert len(rig.losses) == 2
+        assert device.heard_pcm == speech(100, 200)
+        over.set()
 
 
 async def test_a_device_that_waits_while_it_plays_is_well() -> None:

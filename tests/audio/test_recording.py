@@ -403,6 +403,25 @@ async def test_a_cancelled_start_leaves_nothing_open(tmp_path: Path, monkeypatch
     assert (tmp_path / "talk.pcm").read_bytes() == b""
 
 
+async def test_a_disk_that_hangs_does_not_hold_up_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    class SlowDisk(PcmWriter):
+        def __init__(self, path: Path) -> None:
+            go_on.wait(10)
+            super().__init__(path)
+
+    monkeypatch.setattr(recording_file, "PcmWriter", SlowDisk)
+    monkeypatch.setattr(recording, "OPEN_TIMEOUT_S", 0.01)
+    recorder = RecordingWriter(tmp_path / "talk.pcm")
+    with pytest.raises(TimeoutError, match="the disk does not answer"):
+        await recorder.start()
+    go_on.set()
+    await recorder.close()
+    assert recorder._thread is not None
+    assert not recorder._thread.is_alive()
+
+
 def test_an_error_after_the_end_of_the_loop_is_harmless(tmp_path: Path) -> None:
     errors: list[Exception] = []
     recorder = RecordingWriter(tmp_path / "talk.pcm", on_error=errors.append)

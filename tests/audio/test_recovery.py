@@ -69,6 +69,17 @@ async def test_a_device_that_knows_better_is_asked() -> None:
     assert recovery.device_name == "clever"
 
 
+async def test_statistics_that_fail_harm_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Clever):
+        def stats(self) -> AudioStats:
+            raise AttributeError("the stream is closed")
+
+    recovery = DeviceRecovery(Broken())
+    assert recovery.stats() == AudioStats("Broken", 0, 0.0)
+    assert recovery.device_name == ""
+    assert "stats() of Broken failed: the stream is closed" in caplog.text
+
+
 @pytest.mark.parametrize("stop", [OSError("gone"), 60.0])
 async def test_a_device_that_cannot_stop_is_started_all_the_same(stop: Any) -> None:
     device = Device(stop=stop)

@@ -32,6 +32,23 @@ def test_the_live_line_is_replaced_and_stays_below_other_lines(screen: io.String
     assert screen.getvalue() == f"one{ERASE}two{ERASE}stays\ntwo{ERASE}"
 
 
+@pytest.mark.parametrize("has_color", [False, True])
+def test_the_words_of_others_give_the_terminal_no_orders(screen: io.StringIO, has_color: bool) -> None:
+    terminal = on(screen, has_color=has_color)
+    evil = "a\x1b]52;c;cm0=\x07b\x1b[2Jc\r\x9b2Jd\x08\x7f\x00"
+    terminal.line(f"{terminal.paint('who', Style.RED)} {evil}\n\ttwo")
+    terminal.error(evil)
+    terminal.live(evil)
+    name = "\x1b[31mwho\x1b[0m" if has_color else "who"
+    harmless = "a]52;c;cm0=b[2Jc2Jd"
+    assert screen.getvalue() == f"{name} {harmless}\n\ttwo\n{harmless}\n{harmless}"
+
+
+def test_without_colours_nobody_else_brings_them(screen: io.StringIO) -> None:
+    on(screen).line("\x1b[31mred\x1b[0m")
+    assert screen.getvalue() == "red\n"
+
+
 def test_without_a_screen_there_is_no_live_line(paper: io.StringIO, plain: Terminal) -> None:
     plain.live("partial")
     plain.line("whole")

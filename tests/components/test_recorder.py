@@ -99,6 +99,24 @@ async def test_a_device_with_a_tap_is_believed(tmp_path: Path) -> None:
     assert same_but_for_silence(sides(tmp_path / "session.wav")[1], tone(0, 250) + tone(3, 100), 500)
 
 
+async def test_a_device_that_has_forgotten_its_taps(tmp_path: Path) -> None:
+    class Forgetful:
+        def __init__(self) -> None:
+            self.taps: list[Callable[[bytes, float], None]] = []
+
+        def add_tap(self, tap: Callable[[bytes, float], None]) -> Callable[[], None]:
+            self.taps.append(tap)
+            return lambda: self.taps.remove(tap)
+
+    device = Forgetful()
+    async with recording(tmp_path / "session.wav", device) as (_, recorder):
+        device.taps[0](tone(3, 100), 0.0)
+        await asyncio.sleep(0.2)
+        device.taps.clear()  # it has been stopped, which is before the end of the recording
+    assert same_but_for_silence(sides(tmp_path / "session.wav")[1], tone(3, 100), 200)
+    assert recorder.path is not None
+
+
 async def test_a_recording_without_a_word(tmp_path: Path) -> None:
     async with recording(tmp_path / "session.pcm"):
         await asyncio.sleep(0.25)

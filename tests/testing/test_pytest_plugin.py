@@ -95,6 +95,28 @@ def test_others_are_left_alone():
     outcome(user_project, *others).assert_outcomes(passed=7)
 
 
+def test_a_key_in_a_file_is_out_of_reach_too(user_project: pytest.Pytester) -> None:
+    user_project.path.joinpath(".env").write_text("OPENAI_API_KEY=a key that must not be used either\n")
+    user_project.makepyfile(
+        """
+        import pytest
+        from rtvoice import OpenAIProvider
+        from rtvoice.environment import read_variable
+        from rtvoice.errors import ConfigurationError
+
+        @pytest.mark.voice
+        async def test_of_a_conversation():
+            with pytest.raises(ConfigurationError, match="key"):
+                OpenAIProvider()
+
+        def test_another(monkeypatch):
+            monkeypatch.delenv("OPENAI_API_KEY")
+            assert read_variable("OPENAI_API_KEY") == "a key that must not be used either"
+        """
+    )
+    outcome(user_project).assert_outcomes(passed=2)
+
+
 def test_reports_and_whole_modules(user_project: pytest.Pytester) -> None:
     user_project.makepyfile(
         test_failures="""

@@ -6,10 +6,20 @@ from typing import Any
 
 import pytest
 
-from rtvoice import RealtimeAgent, ServerVAD, Tools
+from rtvoice import InterruptionPolicy, RealtimeAgent, ServerVAD, Tools
 from rtvoice.errors import ConnectionFailed, ServerError
-from rtvoice.testing import Faults, PositionedSpeaker, Rehearsal, Reply, ReplyRequest, ToolCall, VirtualSpeaker
+from rtvoice.testing import (
+    Faults,
+    PausableSpeaker,
+    PositionedSpeaker,
+    Rehearsal,
+    Reply,
+    ReplyRequest,
+    ToolCall,
+    VirtualSpeaker,
+)
 from rtvoice.testing.faults import StartRefusal
+from rtvoice.testing.user_voice import murmur
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -200,7 +210,7 @@ class TestAssertions:
 
     async def test_errors_are_kept(self) -> None:
         failed = Reply(status="failed")
-        rehearsal = Rehearsal([failed, "Once more: hello."])
+        rehearsal = Rehearsal([failed, failed])  # the first one is asked for again
         async with rehearsal.run(agent_for(rehearsal)) as user:
             await user.says("Hello.")
             await user.stays_silent(1)
@@ -302,6 +312,21 @@ class TestRun:
         with pytest.raises(ServerError, match="No such voice"):
             async with rehearsal.run(agent_for(rehearsal)) as user:
                 await user.stays_silent(1)
+
+
+@pytest.mark.parametrize("speaker", [PositionedSpeaker, PausableSpeaker])
+async def test_a_backchannel_and_a_cough_do_not_interrupt(speaker: type[PositionedSpeaker]) -> None:
+    rehearsal = Rehearsal(
+        ["It is a long story, and it goes on and on and on, until in the end it is over."], speaker=speaker()
+    )
+    agent = agent_for(rehearsal, interruption=InterruptionPolicy())
+    async with rehearsal.run(agent) as user:
+        await user.says("A story?")
+        await user.stays_silent(1)
+        await user.says("Mhm.")
+        await user.says("", clip=murmur("Cough!")[:9_600])
+        await user.hears("it is over")
+    assert rehearsal.heard("it is over").interrupted_at_ms is None
 
 
 async def test_it_lasts_as_long_as_a_conversation_on_a_real_clock() -> None:

@@ -18,6 +18,7 @@ class Story:
 
     def __init__(self, *redacted: str, truncated: bool = False, started: str = "2026-11-22T15:00:00+00:00") -> None:
         self.lines: list[LogLine] = []
+        self.connection = 1
         self.redacted = frozenset(redacted)
         self.truncated = truncated
         self.started = started
@@ -29,10 +30,10 @@ class Story:
         self._add(at, event=event, connection=fields.get("connection", 0), fields=fields)
 
     def server(self, at: float, kind: str, **fields: Any) -> None:
-        self._add(at, to="agent", connection=1, frame={"type": kind, **fields}, fields={})
+        self._add(at, to="agent", connection=self.connection, frame={"type": kind, **fields}, fields={})
 
     def agent(self, at: float, kind: str, **fields: Any) -> None:
-        self._add(at, to="server", connection=1, frame={"type": kind, **fields}, fields={})
+        self._add(at, to="server", connection=self.connection, frame={"type": kind, **fields}, fields={})
 
     def microphone(self, until: float, milliseconds: int = 100) -> None:
         self.agent(until, "input_audio_buffer.append", audio=b64encode(b"\x01\x00" * 24 * milliseconds).decode())
@@ -107,6 +108,7 @@ def test_a_new_connection_counts_its_audio_anew(story: Story) -> None:
     story.microphone(1.0, 1000)
     story.note(2.0, "closed", connection=1, by="network", code=None, reason="")
     story.note(5.0, "opened", connection=2)
+    story.connection = 2
     story.microphone(6.0, 1000)
     story.server(6.0, "input_audio_buffer.speech_started", item_id="u", audio_start_ms=500)
     story.note(7.0, "closed", connection=2, by="server", code=1001, reason="")
@@ -118,6 +120,18 @@ def test_a_new_connection_counts_its_audio_anew(story: Story) -> None:
         Incident(at=5.0, kind="connection", text="a new connection"),
         Incident(at=7.0, kind="connection", text="the server closed the connection: code 1001"),
     ]
+
+
+def test_a_rotation_opens_the_new_connection_while_the_old_one_still_gets_the_audio(story: Story) -> None:
+    story.note(0.0, "opened", connection=1)
+    story.microphone(2.0, 1000)
+    story.note(2.0, "opened", connection=2)
+    story.microphone(3.0, 1000)
+    story.connection = 2
+    story.server(3.5, "input_audio_buffer.speech_started", item_id="none", audio_start_ms=0)
+    story.microphone(4.0, 1000)
+    story.server(4.0, "input_audio_buffer.speech_started", item_id="u", audio_start_ms=500)
+    assert [said.start for said in story.told().utterances] == [3.5, pytest.approx(3.5)]
 
 
 def test_an_interruption(story: Story) -> None:

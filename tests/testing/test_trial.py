@@ -69,7 +69,7 @@ def test_without_a_key_it_says_so(capsys: pytest.CaptureFixture[str], monkeypatc
         rehearse_or_run(make_agent, conversation, [], arguments=["--openai"])
     assert stopped.value.code == 2
     assert capsys.readouterr().err == (
-        "talk.py: No OpenAI API key: set the environment variable OPENAI_API_KEY or pass api_key=.\n"
+        "talk.py: No OpenAI API key: set the environment variable OPENAI_API_KEY (or a .env file), or pass api_key=.\n"
     )
 
 

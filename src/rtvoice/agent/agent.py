@@ -436,10 +436,10 @@ class RealtimeAgent(Generic[T]):
             failure = await parts.conduct()
         finally:
             self._stats = parts.stats
+            self._usage = parts.meter.usage
             self._parts = None
         if failure is not None:
             raise failure
-        self._usage = parts.meter.usage
         return AgentResult(
             turns=self._history.spoken_turns,
             recording_path=parts.recording_path,

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
 
+from rtvoice.audio import MicrophoneInput, SpeakerOutput
+from rtvoice.audio.pcm import SAMPLE_RATE
 from rtvoice.errors import ConfigurationError, MissingCredentialsError
 from rtvoice.listener import AgentListener
 from rtvoice.settings import (
@@ -68,12 +70,27 @@ def no_class(name: str, value: object) -> None:
 
 
 def device(name: str, value: V, members: tuple[str, ...]) -> V:
-    """Return the device if it has what every device has; a base class is not asked for."""
+    """Return the device if it has what every device has; a base class is not asked for.
+
+    Raises:
+        TypeError: It lacks something.
+        ConfigurationError: It is one of ours, at another rate than the session's.
+    """
     no_class(name, value)
     missing = [member for member in members if not hasattr(type(value), member) and not hasattr(value, member)]
     if missing:
         raise TypeError(f"{name} is not an audio device: {type(value).__name__} lacks {', '.join(missing)}")
+    if isinstance(value, MicrophoneInput | SpeakerOutput) and not hasattr(value, "audio_format"):
+        _check_rate(name, value.sample_rate)
     return value
+
+
+def _check_rate(name: str, sample_rate: int) -> None:
+    if sample_rate != SAMPLE_RATE:
+        raise ConfigurationError(
+            f"{name}: with an agent, leave sample_rate={sample_rate} out: it speaks {SAMPLE_RATE} Hz, and what the "
+            "hardware cannot do is resampled"
+        )
 
 
 def on_device_lost(value: str) -> Literal["end", "continue"]:

@@ -1,5 +1,6 @@
 """FLAC and Ogg Opus files that can be read back after a crash, written by libsndfile (package ``soundfile``)."""
 
+import errno
 import os
 import struct
 from importlib.util import find_spec
@@ -8,7 +9,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from rtvoice.audio.pcm import SAMPLE_BYTES, SAMPLE_RATE
-from rtvoice.audio.wav_writer import open_private
+from rtvoice.private_files import open_private
 
 SUBTYPES: Final = {"FLAC": "PCM_16", "OGG": "OPUS"}
 """What libsndfile calls the encodings we use: lossless, and speech at about 36 kbit/s a channel."""
@@ -58,8 +59,10 @@ class CompressedWriter:
                 subtype=SUBTYPES[container],
                 closefd=False,
             )
-        except BaseException:
+        except BaseException as error:
             os.close(self._descriptor)
+            if isinstance(error, soundfile.LibsndfileError):
+                raise OSError(errno.EIO, f"libsndfile cannot begin it ({error})", str(path)) from error
             raise
 
     def write(self, pcm: bytes) -> None:

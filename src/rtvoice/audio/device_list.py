@@ -8,9 +8,11 @@ application has a stream of its own the list is left as it is.
 
 import gc
 import logging
+from contextlib import suppress
 from typing import Any, Protocol
 
 from rtvoice.audio.portaudio import load_sounddevice, one_at_a_time
+from rtvoice.errors import AudioDeviceError
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,9 @@ def renew() -> bool:
 
     Returns:
         Whether it did: not while the application has a stream of its own.
+
+    Raises:
+        AudioDeviceError: PortAudio cannot be initialised just now; until that works, all streams of ours are lost.
     """
     sd = load_sounddevice()
     with one_at_a_time:
@@ -56,8 +61,11 @@ def renew() -> bool:
             if _has_open_streams(sd):
                 logger.warning("The list of audio devices is not renewed: the application has a stream of its own")
                 return False
-            sd._terminate()  # the way that sounddevice's own documentation gives
+            with suppress(sd.PortAudioError):  # it is not initialised: that has failed the last time
+                sd._terminate()  # the way that sounddevice's own documentation gives
             sd._initialize()
+        except sd.PortAudioError as error:
+            raise AudioDeviceError(f"PortAudio cannot look for devices: {error}") from error
         finally:
             for stream in ours:
                 stream.step_back(sd)

@@ -77,6 +77,7 @@ class DeviceStream(ABC):
         self._converter: RateConverter | None = None
         self._lost = False
         self._ending = False  # an end of the stream is our own doing
+        self._discarded = False  # it has ended for good
         self._callbacks = 0
         self._callbacks_seen = 0
         self._silent_looks = 0
@@ -93,13 +94,13 @@ class DeviceStream(ABC):
         """
         self._loop = asyncio.get_running_loop()
         try:
-            opened = await run_detached(self._open, timeout_s=OPEN_TIMEOUT_S, undo=lambda _: self._discard())
+            await run_detached(self._open, timeout_s=OPEN_TIMEOUT_S, undo=lambda _: self._discard())
         except TimeoutError as error:
             raise AudioDeviceError(
                 f"the {self.kind} device {self._wanted!r} did not open within {OPEN_TIMEOUT_S:g} s. Reconnect it, or "
                 "choose another with device=."
             ) from error
-        self._opened = opened
+        self._opened = self._live  # which may have stepped aside since it was opened
         self._watch = self._loop.call_later(WATCH_INTERVAL_S, self._look)
         stats = self.stats()
         logger.info(
@@ -110,6 +111,7 @@ class DeviceStream(ABC):
         """End the stream at once. Idempotent; waits for the device at most ``CLOSE_TIMEOUT_S``."""
         opened, self._opened = self._opened, None
         if opened is not None:
+            self._ending = True
             self._stop_watching()
             await self._unhurried("close", self._discard)
 
@@ -127,8 +129,10 @@ class DeviceStream(ABC):
                 self._ending = True
                 self._live.stream.abort()
                 when_silent()
-                self._live.stream.start()
-                self._ending = self._opened is None
+                try:
+                    self._live.stream.start()
+                finally:
+                    self._ending = self._discarded
 
         await self._unhurried("restart", restart)
 
@@ -167,12 +171,12 @@ class DeviceStream(ABC):
             opened = self._connect(sd, wanted)
             opened.stream.start()
         except (AudioDeviceError, sd.PortAudioError) as error:
-            self._ending = self._opened is None
+            self._ending = self._discarded
             self._lose(f"did not come back when PortAudio had looked for devices: {error}")
             return
         if self._opened is not None:
             self._opened = opened
-        self._ending = self._opened is None
+        self._ending = self._discarded
 
     def _open(self) -> OpenedStream:
         """Open and start the stream; blocks."""
@@ -224,11 +228,11 @@ class DeviceStream(ABC):
 
     def _discard(self) -> None:
         """End the stream for good; blocks."""
-        self._ending = True
         self._closing()
-        self._live.stream.abort()
-        with one_at_a_time:
+        with one_at_a_time:  # also to abort it: it may just be stepping aside
+            self._ending = self._discarded = True
             device_list.forget(self)
+            self._live.stream.abort()
             self._live.stream.close()
 
     def _opened_up(self) -> None:  # noqa: B027 - few have anything to do

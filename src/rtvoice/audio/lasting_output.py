@@ -142,7 +142,7 @@ class LastingOutput:
         self._openings = 0  # so that a failure of the device that was is not taken for one of the device that is
         self._gone = False  # for good
         self._paused = False
-        self._calls: set[asyncio.Timeout] = set()  # calls of the device that have not returned
+        self._calls: set[asyncio.Timeout] = set()  # calls of the open device that have not returned
         self._error: BaseException | None = None
         self._failed = asyncio.Event()
         self._works = asyncio.Event()  # unset from a loss until all is handed over again
@@ -272,6 +272,7 @@ class LastingOutput:
         self.clock.stand(now)
         for call in self._calls:
             call.reschedule(now)
+        self._calls.clear()  # one that ignores this is none of the device's that is opened next
         self._error = error
         self._failed.set()
 

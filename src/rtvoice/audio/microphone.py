@@ -204,6 +204,11 @@ class MicrophoneInput(AudioInputDevice):
             raise capture.error
 
     @property
+    def sample_rate(self) -> int:
+        """Samples per second of the chunks."""
+        return self._sample_rate
+
+    @property
     def is_active(self) -> bool:
         """Whether the microphone is open and alive."""
         return self._stream is not None and self._stream.is_open

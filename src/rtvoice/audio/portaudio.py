@@ -1,7 +1,7 @@
 """Finding and opening PortAudio devices, off the event loop.
 
 ``sounddevice`` is imported by the first device that starts, never earlier: importing it loads the
-PortAudio library and lists the devices. That list is a snapshot for the life of the process.
+PortAudio library and lists the devices. That list is a snapshot; see `rtvoice.audio.device_list`.
 """
 
 import importlib
@@ -124,9 +124,12 @@ def find_device(sd: Any, wanted: int | str | None, kind: Kind) -> DeviceInfo:
         kind: The direction it must be able to work in.
 
     Raises:
-        AudioDeviceError: There is no such device; lists those that exist.
+        AudioDeviceError: There is no such device; lists those that exist. Or PortAudio is not initialised.
     """
-    candidates = [info for info in sd.query_devices() if info[f"max_{kind}_channels"] > 0]
+    try:
+        candidates = [info for info in sd.query_devices() if info[f"max_{kind}_channels"] > 0]
+    except sd.PortAudioError as error:
+        raise AudioDeviceError(f"PortAudio does not say which devices there are: {error}") from error
     listing = "\n".join(f"  {info['index']}: {info['name']}" for info in candidates) or "  (none)"
     known = f"The {kind} devices are:\n{listing}\nA device that was plugged in later needs a restart of the program."
     matches: list[Any]

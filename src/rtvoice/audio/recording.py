@@ -32,6 +32,9 @@ HORIZON = SAMPLE_RATE
 MEMORY_LIMIT = 64 * 2**20
 """Bytes of audio that may be held: about 20 minutes scheduled ahead, and as much for a disk that does not write."""
 
+OPEN_TIMEOUT_S = 5.0
+"""Seconds to wait for the disk at the start: the conversation waits, too."""
+
 CLOSE_TIMEOUT_S = 10.0
 """Seconds to wait for the disk at the end."""
 
@@ -106,7 +109,7 @@ class RecordingWriter:
             at: The time of the line's first sample; now by default.
 
         Raises:
-            OSError: The file cannot be created.
+            OSError: The file cannot be created, or not within 5 s.
             ImportError: It needs the package ``soundfile``.
         """
         self._loop = asyncio.get_running_loop()
@@ -115,10 +118,13 @@ class RecordingWriter:
         self._thread = threading.Thread(target=self._run, name="rtvoice-recording", daemon=True)
         self._thread.start()
         try:
-            await asyncio.to_thread(self._opened.wait)
+            in_time = await asyncio.to_thread(self._opened.wait, OPEN_TIMEOUT_S)
         except asyncio.CancelledError:
             self._finish(0)
             raise
+        if not in_time:
+            self._finish(0)  # should it be created after all
+            raise TimeoutError(errno.ETIMEDOUT, "the disk does not answer", str(self._path))
         if self._open_error is not None:
             raise self._open_error
         with self._changed:

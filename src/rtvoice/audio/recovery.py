@@ -86,14 +86,23 @@ class DeviceRecovery:
 
     def stats(self) -> AudioStats:
         """Return the device's counters, as far as it has any, and how often it was opened again."""
-        if not isinstance(self._device, ReportsStats):
-            return AudioStats(type(self._device).__name__, device_rate=0, latency_ms=0.0, reopenings=self._reopenings)
-        return replace(self._device.stats(), reopenings=self._reopenings)
+        stats = self._reported() or AudioStats(type(self._device).__name__, device_rate=0, latency_ms=0.0)
+        return replace(stats, reopenings=self._reopenings)
 
     @property
     def device_name(self) -> str:
         """The name of the device as it reports it; empty if it does not."""
-        return self._device.stats().device if isinstance(self._device, ReportsStats) else ""
+        stats = self._reported()
+        return stats.device if stats is not None else ""
+
+    def _reported(self) -> AudioStats | None:
+        if not isinstance(self._device, ReportsStats):
+            return None
+        try:
+            return self._device.stats()
+        except Exception as error:  # noqa: BLE001 - code of others, which must not end a conversation for a number
+            logger.warning("stats() of %s failed: %s", type(self._device).__name__, describe(error))
+            return None
 
     async def _open(self) -> None:
         if isinstance(self._device, SupportsReopen):

@@ -46,6 +46,8 @@ async def reopen(open_device: Callable[[int | str | None], Awaitable[None]], wan
             await run_detached(device_list.renew, timeout_s=RENEW_TIMEOUT_S)
         except TimeoutError:
             logger.warning("PortAudio did not renew its list of devices within %g s", RENEW_TIMEOUT_S)
+        except AudioDeviceError as error:
+            logger.debug("The list of devices could not be renewed: %s", error)
         again = [] if isinstance(wanted, int) else [wanted]
         default = [None] if attempt >= DEFAULT_AFTER or isinstance(wanted, int) else []
         for device in dict.fromkeys([*again, *default]):

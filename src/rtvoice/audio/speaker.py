@@ -173,6 +173,11 @@ class SpeakerOutput(AudioOutputDevice):
             await asyncio.sleep(max(_DRAIN_LOOK_S, left / self._sample_rate))
 
     @property
+    def sample_rate(self) -> int:
+        """Samples per second of the chunks."""
+        return self._sample_rate
+
+    @property
     def is_playing(self) -> bool:
         """Whether there is accepted audio that has not been heard yet; also true while it is paused."""
         if self._stream is None or self._lost is not None:

@@ -37,5 +37,14 @@ class Taps:
                     loop.call_soon_threadsafe(_report, tap, error)
 
 
+def let_go(remove: Callable[[], None] | None) -> None:
+    """Remove a tap by what ``add_tap()`` returned, if it did; a device that has forgotten it may raise."""
+    if remove is not None:
+        try:
+            remove()
+        except Exception:
+            logger.exception("Removing an audio tap failed")
+
+
 def _report(tap: Tap, error: Exception) -> None:
     logger.error("The audio tap %r raised and was removed.", tap, exc_info=error)

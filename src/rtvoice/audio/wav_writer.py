@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from rtvoice.audio.pcm import SAMPLE_BYTES, SAMPLE_RATE
+from rtvoice.private_files import open_private
 
 RIFF_LIMIT = 0xFFFF_FFFF
 """The largest size a RIFF header can say, in bytes; beyond it the file becomes RF64."""
@@ -14,19 +15,6 @@ RIFF_LIMIT = 0xFFFF_FFFF
 HEADER_BYTES = 80
 _RIFF_OVERHEAD = HEADER_BYTES - 8
 _FRAMES_PER_WRITE = 240_000
-
-
-def open_private(path: Path) -> int:
-    """Create or empty a file that only its owner may read, with its parent folders; return its descriptor.
-
-    Raises:
-        OSError: The file cannot be created.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600)
-    if hasattr(os, "fchmod"):
-        os.fchmod(descriptor, 0o600)  # also if the file was there before
-    return descriptor
 
 
 class PcmWriter:

@@ -3,6 +3,7 @@
 import copy
 import logging
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -12,6 +13,8 @@ from typing import Final, TextIO
 
 _ERASE_LINE: Final = "\r\x1b[2K"
 _NO_LIMIT: Final = 1_000_000
+_CONTROLS: Final = re.compile(r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROLS_BUT_STYLES: Final = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
 _READABLE: Final = 88
 """Columns of running text."""
 
@@ -30,6 +33,9 @@ class Style(IntEnum):
 
 class Terminal:
     """Standard output and standard error of a command.
+
+    What is printed may be the words of others, such as a model's or a recording's: control characters in it, which
+    could make a terminal do nearly anything, are left out.
 
     Args:
         out: Where results go; ``None`` for nowhere (a process may be started without).
@@ -74,7 +80,7 @@ class Terminal:
 
     def line(self, text: str = "") -> None:
         """Print a line that stays; the live line moves below it."""
-        self._write(self._out, f"{self._erased()}{text}\n{self._live}")
+        self._write(self._out, f"{self._erased()}{self._harmless(text)}\n{self._live}")
 
     def paragraph(self, text: str) -> None:
         """Print running text, broken into lines."""
@@ -87,6 +93,7 @@ class Terminal:
         Args:
             text: No longer than ``width``, colours not counted.
         """
+        text = self._harmless(text)
         if not self.is_live or text == self._live:
             return
         erased = self._erased()
@@ -96,8 +103,11 @@ class Terminal:
     def error(self, text: str) -> None:
         """Print a line about a problem."""
         self._write(self._out, self._erased())
-        self._write(self._err, f"{text}\n")
+        self._write(self._err, f"{self._harmless(text)}\n")
         self._write(self._out, self._live)
+
+    def _harmless(self, text: str) -> str:
+        return (_CONTROLS_BUT_STYLES if self._has_color else _CONTROLS).sub("", text)
 
     def _erased(self) -> str:
         return _ERASE_LINE if self._live else ""

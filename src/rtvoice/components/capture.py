@@ -199,10 +199,7 @@ class Capture:
     def _extend(patience: asyncio.Timeout, deadline: float | None) -> None:
         """Move the time by which the device has to deliver; a timer for each of 50 chunks a second would cost more."""
         due = patience.when()
-        if deadline is None:
-            if due is not None:
-                patience.reschedule(None)
-        elif due is None or due < deadline:
+        if deadline is not None and (due is None or due < deadline):  # one that is steady stays so
             patience.reschedule(deadline + _LATE_S)
 
     def _report_stall(self) -> None:

@@ -8,6 +8,7 @@ from rtvoice.audio.devices import AudioInputDevice, AudioOutputDevice, SupportsT
 from rtvoice.audio.echo.canceller import EchoCanceller
 from rtvoice.audio.echo.choice import EchoChoice, EchoMode, default_choice, make_canceller
 from rtvoice.audio.echo.half_duplex import HalfDuplex
+from rtvoice.audio.taps import let_go
 from rtvoice.events import AssistantAudioPlayedEvent, AssistantInterruptedEvent, EventBus
 from rtvoice.events.bus import Inbox
 
@@ -66,8 +67,7 @@ class Echo:
 
     def stop(self) -> None:
         """Let go of the output device."""
-        if self._remove_tap is not None:
-            self._remove_tap()
+        let_go(self._remove_tap)
         if self._inbox is not None:
             self._inbox.close()
 

@@ -34,6 +34,7 @@ from typing import Any, Final, Literal
 
 from rtvoice.audio.devices import AudioOutputDevice, SupportsPause, SupportsTap
 from rtvoice.audio.self_echo import MEMORY_S, Hearing, SelfEchoDetector
+from rtvoice.audio.taps import let_go
 from rtvoice.conversation.backchannels import BACKCHANNELS, BackchannelWords
 from rtvoice.events import (
     AcceptUserTurnCommand,
@@ -218,8 +219,7 @@ class Interruption:
         except InboxClosed:
             pass
         finally:
-            if remove_tap is not None:
-                remove_tap()
+            let_go(remove_tap)
 
     # --- what happens ---
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from rtvoice.audio.devices import SupportsTap
 from rtvoice.audio.recording import RecordingWriter
+from rtvoice.audio.taps import let_go
 from rtvoice.events import (
     AgentError,
     AgentErrorEvent,
@@ -79,8 +80,7 @@ class Recorder:
         try:
             await self._stopping.wait()
         finally:
-            if self._remove_tap is not None:
-                self._remove_tap()
+            let_go(self._remove_tap)
             await self._writer.close()
             self._closed.set()
 

@@ -20,8 +20,9 @@ class ToolCallDeltas:
             if delta.function is not None:
                 name, arguments = delta.function.name or "", delta.function.arguments or ""
             call = self._at_index.get(delta.index or 0)
-            # Some servers give every call the index 0, and only the id tells them apart.
-            if call is None or (delta.id and delta.id != call.id):
+            # Some servers give every call the index 0, and only the id tells them apart; others make up an id for every
+            # piece of a call, but only its first piece has the name.
+            if call is None or (name and delta.id and delta.id != call.id):
                 call = ToolCall(id=delta.id or f"call_{len(self._calls) + 1}", function=Function(name="", arguments=""))
                 self._calls.append(call)
                 self._at_index[delta.index or 0] = call

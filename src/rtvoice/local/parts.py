@@ -37,7 +37,7 @@ def load_speech_to_text() -> SpeechToText:
         from rtvoice.local.moonshine import MoonshineTranscriber
 
         return MoonshineTranscriber()
-    except (ImportError, OSError) as error:  # OSError: its C library does not fit this system
+    except (ImportError, OSError, RuntimeError) as error:  # its C library does not fit this system, or has failed
         raise _missing("Speech to text", "moonshine-voice", _STT_WHEELS, "speech_to_text", error) from error
 
 

@@ -5,7 +5,7 @@ import errno
 import ipaddress
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from rtvoice.errors import ConfigurationError
 from rtvoice.local.parts import load_speech_to_text, load_text_to_speech, load_voice_activity
@@ -13,6 +13,8 @@ from rtvoice.local.pipeline import SpeechPipeline
 from rtvoice.local.rules import RuleReplies
 from rtvoice.local.slots import ReplyEngine, SpeechToText, TextToSpeech, VoiceActivity
 from rtvoice.testing.emulator import EmulatorProvider, RealtimeEmulator
+
+_LAST_PORT: Final = 65_535
 
 
 class LocalServer:
@@ -40,7 +42,8 @@ class LocalServer:
         api_key: The only key that is let in; without it clients need none, and only loopback can be listened on.
 
     Raises:
-        ConfigurationError: Others than this machine could use the server, and there is no ``api_key``.
+        ConfigurationError: Others than this machine could use the server, and there is no ``api_key``; or there can be
+            no such port.
     """
 
     def __init__(
@@ -58,8 +61,10 @@ class LocalServer:
         if not api_key and not _is_loopback(host):
             raise ConfigurationError(
                 f"On {host or 'all interfaces'} others than this machine could use the server: choose an API key that "
-                "clients have to give, or listen on 127.0.0.1"
+                "clients have to give (api_key=, or RTVOICE_SERVE_KEY for 'rtvoice serve'), or listen on 127.0.0.1"
             )
+        if not 0 <= port <= _LAST_PORT:
+            raise ConfigurationError(f"There is no port {port}: choose one from 1 to {_LAST_PORT}, or 0 for any")
         self._replies = replies or RuleReplies()
         self._speech_to_text = speech_to_text
         self._text_to_speech = text_to_speech

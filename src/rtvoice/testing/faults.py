@@ -67,7 +67,23 @@ class FrameFault(Protocol):
         ...
 
 
-class Duplicate:
+class _Sometimes:
+    """Happens to some frames.
+
+    Args:
+        probability: Of each frame, 0 to 1.
+        seed: The same seed chooses the same frames.
+    """
+
+    def __init__(self, probability: float, *, seed: int = 0) -> None:
+        self._probability = probability
+        self._random = random.Random(seed)
+
+    def _happens(self) -> bool:
+        return self._random.random() < self._probability
+
+
+class Duplicate(_Sometimes):
     """Sends some frames twice.
 
     Args:
@@ -75,16 +91,12 @@ class Duplicate:
         seed: The same seed duplicates the same frames.
     """
 
-    def __init__(self, probability: float, *, seed: int = 0) -> None:
-        self._probability = probability
-        self._random = random.Random(seed)
-
     def __call__(self, frame: str) -> Iterable[str]:
         """Return the frame once or twice."""
-        return (frame, frame) if self._random.random() < self._probability else (frame,)
+        return (frame, frame) if self._happens() else (frame,)
 
 
-class Swap:
+class Swap(_Sometimes):
     """Sends some frames after the frame that follows them.
 
     Args:
@@ -93,8 +105,7 @@ class Swap:
     """
 
     def __init__(self, probability: float, *, seed: int = 0) -> None:
-        self._probability = probability
-        self._random = random.Random(seed)
+        super().__init__(probability, seed=seed)
         self._kept: str | None = None
 
     def __call__(self, frame: str) -> Iterable[str]:
@@ -102,13 +113,13 @@ class Swap:
         if self._kept is not None:
             kept, self._kept = self._kept, None
             return (frame, kept)
-        if self._random.random() < self._probability:
+        if self._happens():
             self._kept = frame
             return ()
         return (frame,)
 
 
-class Malform:
+class Malform(_Sometimes):
     """Cuts some frames in half, so that they are no JSON.
 
     Args:
@@ -116,16 +127,12 @@ class Malform:
         seed: The same seed cuts the same frames.
     """
 
-    def __init__(self, probability: float, *, seed: int = 0) -> None:
-        self._probability = probability
-        self._random = random.Random(seed)
-
     def __call__(self, frame: str) -> Iterable[str]:
         """Return the frame or its first half."""
-        return (frame[: len(frame) // 2],) if self._random.random() < self._probability else (frame,)
+        return (frame[: len(frame) // 2],) if self._happens() else (frame,)
 
 
-class WrongTypes:
+class WrongTypes(_Sometimes):
     """Puts a value of the wrong type into some frames, in any place, ``type`` included.
 
     Args:
@@ -133,14 +140,10 @@ class WrongTypes:
         seed: The same seed spoils the same values.
     """
 
-    def __init__(self, probability: float, *, seed: int = 0) -> None:
-        self._probability = probability
-        self._random = random.Random(seed)
-
     def __call__(self, frame: str) -> Iterable[str]:
         """Return the frame, or one with a wrong value."""
         event = _event_in(frame)
-        if self._random.random() >= self._probability or not event:
+        if not self._happens() or not event:
             return (frame,)
         container, key = self._random.choice(list(_places(event)))
         container[key] = self._random.choice(_WRONG_VALUES)

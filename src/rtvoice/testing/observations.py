@@ -17,7 +17,9 @@ from rtvoice.events import (
     AssistantTranscriptCompletedEvent,
     AssistantTranscriptDeltaEvent,
     EventBus,
+    InterruptionDismissedEvent,
     PlaybackCut,
+    SpeechDetectedEvent,
     ToolCallFinishedEvent,
     ToolCallRequestedEvent,
     UserStartedSpeakingEvent,
@@ -111,8 +113,10 @@ class Observations:
 
     _HEARS: Final = (
         AgentSessionConnectedEvent,
+        SpeechDetectedEvent,
         UserStartedSpeakingEvent,
         UserStoppedSpeakingEvent,
+        InterruptionDismissedEvent,
         AssistantTranscriptDeltaEvent,
         AssistantTranscriptCompletedEvent,
         AssistantStartedRespondingEvent,
@@ -221,11 +225,14 @@ class Observations:
             case AgentSessionConnectedEvent():
                 self.connected = True
                 self._zero = _now()
-            case UserStartedSpeakingEvent():
+            case SpeechDetectedEvent():
                 self.user_is_speaking = True
-                self.user_turns += 1
             case UserStoppedSpeakingEvent():
                 self.user_is_speaking = False
+            case UserStartedSpeakingEvent():  # with an interruption policy this may come after the end of a short word
+                self.user_turns += 1
+            case InterruptionDismissedEvent():  # the agent takes no notice, but the user has made a sound
+                self.user_turns += event.reason in ("too_short", "nothing_said")
             case AssistantTranscriptDeltaEvent():
                 texts, part = self._texts_of(event.response_id), (event.item_id, event.content_index)
                 texts[part] = texts.get(part, "") + event.delta

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rtvoice.audio.taps import Tap, Taps
-from rtvoice.testing.audio_formats import PCM_BYTES_PER_MS, SAMPLE_RATE
+from rtvoice.testing.audio_formats import PCM_BYTES_PER_MS
 from rtvoice.testing.speaker import Played, PositionedSpeaker
 
 _BLOCK_MS = 20
@@ -94,19 +94,9 @@ class PausableSpeaker(PositionedSpeaker):
         """Have ``tap(pcm, at)`` called for every 20 ms, silence included."""
         return self._taps.add(tap)
 
-    def rendered(self, begin: float, samples: int) -> bytes:
-        """Return what it rendered from a loop time on: PCM16, 24 kHz, mono, silence included."""
-        out = bytearray(2 * samples)
-        for piece in self._played:
-            offset = round((piece.started_at - begin) * SAMPLE_RATE)
-            first, last = max(0, offset), min(samples, offset + len(piece.pcm) // 2)
-            if first < last:
-                out[2 * first : 2 * last] = piece.pcm[2 * (first - offset) : 2 * (last - offset)]
-        return bytes(out)
-
     def _render(self, begin: float) -> None:
         loop = asyncio.get_running_loop()
-        pcm = self.rendered(begin, _BLOCK_MS * PCM_BYTES_PER_MS // 2)
+        pcm = self.sound_between(begin, _BLOCK_MS * PCM_BYTES_PER_MS // 2)
         self._taps.send(pcm, begin + self.latency_ms / 1000, loop)
         end = begin + _BLOCK_MS / 1000
         self._tick = loop.call_at(end + _BLOCK_MS / 1000, self._render, end)

@@ -2,8 +2,8 @@
 
 Marker ``voice``, on a test, class or module: ``async def`` tests run on a clock that jumps, so that minutes of
 conversation take milliseconds, and cannot reach the real service by accident: keys and addresses are taken out of the
-environment. ``@pytest.mark.voice(clock="real")`` keeps the clock on the wall. No other plugin is needed, and none
-disturbs.
+environment, and rtvoice reads no ``.env`` file. ``@pytest.mark.voice(clock="real")`` keeps the clock on the wall. No
+other plugin is needed, and none disturbs.
 
 Fixtures: ``rehearse`` makes a ``Rehearsal``, ``realtime_server`` a ``RealtimeEmulator``. When the test fails, its
 report shows the conversation, or what went over the wire.
@@ -88,6 +88,7 @@ def _no_real_service(request: pytest.FixtureRequest) -> Iterator[None]:
         for name in _ADDRESSES_AND_KEYS:
             environment.delenv(name, raising=False)
             environment.delenv(name.lower(), raising=False)
+        environment.setattr("rtvoice.environment.find_dotenv", lambda **_: "")  # a .env file may hold them, too
         yield
 
 

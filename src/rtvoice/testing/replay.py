@@ -32,6 +32,8 @@ _DIVERGED: Final = 4500
 _NOT_SENT: Final = frozenset({1005, 1006, 1015})
 """Close codes that stand for the lack of one (RFC 6455, section 7.4.1)."""
 _CLOSE_TIMEOUT_S: Final = 1.0
+_REDIAL_S: Final = 10.0
+"""What an agent may wait longer than it did before it dials again: reconnect delays are random."""
 _MAX_FRAME_BYTES: Final = 32 * 1024 * 1024
 
 
@@ -254,14 +256,17 @@ class Replay:
 
     async def _open(self, line: LogLine) -> bool:
         loop = asyncio.get_running_loop()
-        patience = self._patience + 10.0 if self._connections else None  # it may wait a while before it dials again
+        is_first = not self._connections
+        latest = None if is_first else line.at + self._shift + self._patience + _REDIAL_S
         try:
-            connection = await asyncio.wait_for(self._arrivals.get(), patience)
+            async with asyncio.timeout_at(latest):
+                connection = await self._arrivals.get()
         except TimeoutError:
             self._diverge(None, None, "the agent has not connected again")
             return False
         self._connections[line.connection] = connection
-        self._shift = loop.time() - line.at
+        late_s = loop.time() - self._shift - line.at
+        self._shift += late_s if is_first else max(0.0, late_s)  # others may be early: what follows is not
         return True
 
     async def _close(self, line: LogLine) -> None:

@@ -1,6 +1,7 @@
 """A recorded session as a person tells it: who said what when, which tools worked, what was interrupted."""
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -121,6 +122,31 @@ class Sound:
 
 
 @dataclass(slots=True)
+class _AudioClock:
+    """The milliseconds by which the server counts the user's audio on one connection, and when those were.
+
+    Attributes:
+        sent_ms: How much it was sent.
+        pieces: How much it had been sent before each piece, and when that piece began.
+    """
+
+    sent_ms: float = 0.0
+    pieces: list[tuple[float, float]] = field(default_factory=list)
+
+    def add(self, start: float, length_ms: float) -> None:
+        """Add a piece."""
+        self.pieces.append((self.sent_ms, start))
+        self.sent_ms += length_ms
+
+    def time_of(self, audio_ms: Any, latest: float) -> float:
+        """Return when the user made a sound; ``latest`` if that cannot be told."""
+        if not isinstance(audio_ms, int | float) or not self.pieces:
+            return latest
+        ms, at = self.pieces[max(0, bisect_right(self.pieces, (audio_ms, float("inf"))) - 1)]
+        return max(0.0, min(latest, at + (audio_ms - ms) / 1000))
+
+
+@dataclass(slots=True)
 class _Answer:
     utterance: Utterance
     texts: dict[str, str] = field(default_factory=dict)
@@ -154,8 +180,7 @@ class SessionTimeline:
         self._response_of: dict[str, str] = {}
         self._calls: dict[str, ToolUse] = {}
         self._cuts: dict[str, PlaybackCut] = {}
-        self._clock: list[tuple[float, float]] = [(0.0, 0.0)]  # the server's milliseconds of audio, and their time
-        self._sent_ms = 0.0
+        self._clocks: defaultdict[int, _AudioClock] = defaultdict(_AudioClock)  # by connection
         self._formats = WireFormats()
         self._uncommitted_since: float | None = None
         self._waiting_since: float | None = None
@@ -183,8 +208,7 @@ class SessionTimeline:
             pcm = recorded_audio(line, self._formats.user)
             length_s = len(pcm) / _BYTES_PER_SECOND
             start = self.user.add(line.at - length_s, pcm)
-            self._clock.append((self._sent_ms, start))
-            self._sent_ms += length_s * 1000
+            self._clocks[line.connection].add(start, length_s * 1000)
             if self._uncommitted_since is None:
                 self._uncommitted_since = start
         elif item.get("type") == "function_call_output":
@@ -203,7 +227,6 @@ class SessionTimeline:
         fields = line.fields
         match line.event:
             case "opened":
-                self._clock, self._sent_ms = [(0.0, line.at)], 0.0
                 if line.connection > 1:
                     self._incident(line.at, "connection", "a new connection")
             case "closed":
@@ -262,13 +285,14 @@ class SessionTimeline:
 
     def _server(self, line: LogLine) -> None:
         frame, item_id = line.frame, str(line.frame.get("item_id", ""))
+        clock = self._clocks[line.connection]
         match line.type:
             case "input_audio_buffer.speech_started":
-                start = self._time_of(frame.get("audio_start_ms"), line.at)
+                start = clock.time_of(frame.get("audio_start_ms"), line.at)
                 self._user_item(item_id, start)
                 self._waiting_since = None
             case "input_audio_buffer.speech_stopped":
-                self._user_item(item_id, line.at).end = self._time_of(frame.get("audio_end_ms"), line.at)
+                self._user_item(item_id, line.at).end = clock.time_of(frame.get("audio_end_ms"), line.at)
                 self._waiting_since = line.at
             case "input_audio_buffer.committed":
                 if item_id not in self._user_items:  # by hand: no turn detection has told when it began
@@ -327,13 +351,6 @@ class SessionTimeline:
 
     def _incident(self, at: float, kind: Literal["error", "connection", "interruption"], text: str) -> None:
         self.incidents.append(Incident(at=at, kind=kind, text=text))
-
-    def _time_of(self, audio_ms: Any, otherwise: float) -> float:
-        """Return when the user made a sound, from the milliseconds of audio by which the server counts."""
-        if not isinstance(audio_ms, int | float) or len(self._clock) < 2:
-            return otherwise
-        ms, at = self._clock[bisect_right(self._clock, (audio_ms, float("inf"))) - 1]
-        return max(0.0, min(otherwise, at + (audio_ms - ms) / 1000))
 
     def _finish(self) -> None:
         for answer in self._answers.values():

@@ -96,6 +96,14 @@ def test_arguments_that_do_not_fit(
     assert problem in capsys.readouterr().err
 
 
+def test_there_is_no_standard_input(
+    rtvoice: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)  # as Python leaves it where the shell has closed it
+    assert rtvoice("chat", "--text") == 2
+    assert capsys.readouterr().err.startswith("rtvoice chat: --text reads what you write from standard input")
+
+
 def test_a_server_that_is_not_there(rtvoice: Run, types: Any, capsys: pytest.CaptureFixture[str]) -> None:
     types("")
     assert rtvoice("chat", "--text", "--server", "ws://127.0.0.1:9/v1") == 1

@@ -76,6 +76,14 @@ def test_what_is_not_wanted_is_not_done(
     assert "Not checked: --no-sound." in capsys.readouterr().out
 
 
+def test_who_wants_no_sound_needs_no_sound_card(
+    rtvoice: Callable[..., int], find: Callable[..., list[object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    find(here=PROBLEM)
+    assert rtvoice("doctor", "--no-sound", "--offline") == 0
+    assert "It works, with 1 thing to know about." in capsys.readouterr().out
+
+
 def test_without_devices_there_is_no_chirp(
     rtvoice: Callable[..., int], find: Callable[..., list[object]], capsys: pytest.CaptureFixture[str]
 ) -> None:

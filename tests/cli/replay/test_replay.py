@@ -1,4 +1,5 @@
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def test_as_a_page(talk: Path, empty_folder: Path, capsys: pytest.CaptureFixture
     assert main(["replay", "talk.jsonl", "--html", "new/talk.html"]) == 0
     assert (empty_folder / "new" / "talk.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert capsys.readouterr().out.startswith(f"{Path('new/talk.html')} (0.0 MB): open it")
+    assert sys.platform == "win32" or (empty_folder / "new" / "talk.html").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(

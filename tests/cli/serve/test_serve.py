@@ -85,7 +85,9 @@ def test_others_than_this_machine_need_a_key(
     rtvoice: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert rtvoice("serve", "--host", "0.0.0.0", "--text-only") == 2
-    assert "choose an API key" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "choose an API key" in err
+    assert "RTVOICE_SERVE_KEY" in err
     monkeypatch.setenv("RTVOICE_SERVE_KEY", "secret")
     assert rtvoice("serve", "--host", "192.0.2.1", "--text-only") == 2
     assert "cannot listen on 192.0.2.1:8080" in capsys.readouterr().err

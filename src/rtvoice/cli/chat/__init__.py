@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -16,12 +17,12 @@ INSTRUCTIONS: Final = (
 )
 
 _DESCRIPTION = """\
-Talk to an assistant with the microphone and loudspeaker of this machine
-(better: headphones), or in writing with --text. Without further arguments
-nothing leaves this machine and no key is needed: a server inside this
-command understands English and speaks, with models that are part of
-rtvoice[local]. Its answers come from simple rules, from a language model of
-yours (--llm), or from the real service (--openai).
+Talk to an assistant with the microphone and loudspeaker of this machine, or
+in writing with --text. Without further arguments nothing leaves this machine
+and no key is needed: a server inside this command understands English and
+speaks, with models that are part of rtvoice[local]. Its answers come from
+simple rules, or from a language model of yours (--llm). With --openai or
+--server you talk to another server.
 """
 
 _EPILOG = """\
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Hold the conversation.
 
     Raises:
-        ConfigurationError: The arguments do not fit, or there is no API key.
+        ConfigurationError: The arguments do not fit, there is no API key, or nothing to read from with --text.
         AudioExtraMissingError: Without rtvoice[audio].
         LocalExtraMissingError: Without rtvoice[local].
         RtvoiceError: Whatever else keeps the agent from its conversation.
@@ -62,6 +63,8 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     replies.check(options)
     if options.llm and (options.openai or options.server):
         raise ConfigurationError("--llm is for the local server: it does not go with --openai or --server")
+    if options.text and sys.stdin is None:
+        raise ConfigurationError("--text reads what you write from standard input, and that is closed")
     if not options.text:
         from rtvoice.audio.portaudio import load_sounddevice
 

@@ -53,8 +53,8 @@ async def speak(terminal: Terminal, provider: Any, instructions: str) -> int:
     )
     narrator.follow(agent.event_bus)
     terminal.paragraph(
-        "Speak, and pause. With a loudspeaker the microphone hears the assistant, too: headphones are better. Ctrl+C "
-        "ends the conversation."
+        "Speak, and pause. The echo of the loudspeaker is cancelled; headphones are better still. Ctrl+C ends the "
+        "conversation."
     )
     terminal.line()
     try:

@@ -25,7 +25,7 @@ async def get_day_and_date() -> str:
     return f"Today is {today:%A}, {today:%B} {today.day}, {today.year}."
 
 
-@tools.action("Roll a dice")
+@tools.action("Roll a die")
 async def roll_dice(sides: Annotated[int, Field(ge=2, le=1000)] = 6) -> str:
     """Roll it."""
     return f"You rolled: {random.randint(1, sides)}."

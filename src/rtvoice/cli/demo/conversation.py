@@ -150,8 +150,8 @@ def _introduce(terminal: Terminal, *, microphone: bool, openai: bool, local: boo
         words = "come from the demo's script"
     if microphone:
         user = (
-            "You are the user: speak, and pause. With a loudspeaker the microphone hears the assistant, so better wear "
-            "headphones. Ctrl+C ends the conversation."
+            "You are the user: speak, and pause. The echo of the loudspeaker is cancelled; headphones are better "
+            "still. Ctrl+C ends the conversation."
         )
     else:
         user = f"The user is played from WAV files; the words of the user below {words}."

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from rtvoice.cli.exit_codes import DONE, FAILED
@@ -37,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("--input", metavar="DEVICE", type=_device, help="microphone: index or a part of the name")
     parser.add_argument("--output", metavar="DEVICE", type=_device, help="loudspeaker: index or a part of the name")
-    parser.add_argument("--no-sound", action="store_true", help="open no sound device")
+    parser.add_argument(
+        "--no-sound", action="store_true", help="open no sound device, and do not mind if there is none"
+    )
     parser.add_argument("--offline", action="store_true", help="do not connect to the service")
     parser.add_argument("--base-url", metavar="URL", help="another Realtime server than OpenAI's")
     parser.add_argument("--model", help="the model to ask for")
@@ -60,7 +63,8 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
 
     async def check() -> None:
         for finding in check_setup():
-            tell(finding)
+            unneeded = options.no_sound and finding.status == "problem"  # a server needs no sound card
+            tell(replace(finding, status="warning") if unneeded else finding)
         if options.no_sound:
             tell(Finding("sound", "skipped", "Not checked: --no-sound."))
         elif findings[-1].status == "problem":

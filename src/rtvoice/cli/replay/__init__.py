@@ -1,11 +1,13 @@
 """``rtvoice replay``: a recorded session for a person."""
 
 import argparse
+import os
 from pathlib import Path
 
 from rtvoice.cli.exit_codes import DONE
 from rtvoice.cli.terminal import Terminal
 from rtvoice.errors import ConfigurationError
+from rtvoice.private_files import open_private
 
 _DESCRIPTION = """\
 Show a session that was recorded with RealtimeAgent(session_log="talk.jsonl")
@@ -51,8 +53,8 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         return DONE
     page = render(timeline)
     try:
-        options.html.parent.mkdir(parents=True, exist_ok=True)
-        options.html.write_text(page, encoding="utf-8")
+        with os.fdopen(open_private(options.html), "w", encoding="utf-8") as file:
+            file.write(page)
     except OSError as error:
         raise ConfigurationError(f"--html {options.html}: cannot write there ({error.strerror})") from error
     terminal.line(f"{options.html} ({len(page.encode()) / 1e6:.1f} MB): open it in a browser")

@@ -100,5 +100,5 @@ def _introduce(terminal: Terminal, base_url: str, options: argparse.Namespace) -
     terminal.line(terminal.paint(f"rtvoice serve: {base_url}/realtime", Style.BOLD))
     terminal.line(f"  answers    {thinks}{', in text only' if options.text_only else ''}")
     terminal.line(f'  rtvoice    RealtimeAgent(provider=OpenAIProvider(base_url="{base_url}"))')
-    terminal.line(f"  try it     rtvoice chat --server {base_url}")
+    terminal.line(f"  try it     rtvoice chat {'--text ' if options.text_only else ''}--server {base_url}")
     terminal.line("  Ctrl+C ends it.")
