@@ -166,6 +166,7 @@ async def test_a_callback_after_the_end_of_the_loop(sounddevice: Any) -> None:
     loop.close()
     sounddevice.stream.die()
     assert rig.losses == []
+    await asyncio.to_thread(rig.stream._discard)
 
 
 async def test_a_device_that_falls_silent_is_lost(sounddevice: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,8 @@ class Service:
         words: What the user and the assistant said whose words the client was told: item, role, words.
         completed: The responses, by their marks, that the client was told of as completed.
         unwanted: The responses, by their marks, that the client has called off by name: it plays nothing of them.
+        over_user: The responses, by their marks, that began while the user spoke, because the client's request came
+            late: it need not play them.
         asides: Which of these items stand beside the conversation.
         truncated: To how many milliseconds items were cut.
         marks: The response of each item with sound.
@@ -85,6 +87,7 @@ class Service:
         self.words: dict[str, tuple[str, str]] = {}
         self.completed: set[int] = set()
         self.unwanted: set[int] = set()
+        self.over_user: set[int] = set()
         self.asides: set[str] = set()
         self.truncated: dict[str, int] = {}
         self.marks: dict[str, int] = {}
@@ -212,6 +215,8 @@ class Session:
         else:
             self.active = response
         self.responses[response.id] = response
+        if self.turn is not None:
+            self.service.over_user.add(response.mark)
         self.say("response.created", response=self._wire(response, "in_progress"))
         return response
 

@@ -116,7 +116,7 @@ class World:
         self._cut: dict[int, float] = {}  # responses that were cut, and when
         self._said_recovering_at: float | None = None
         self._errors: list[str] = []
-        self._silence_due = False
+        self._silence_due: ClientEnd | None = None
         self._stop_asked_at: float | None = None
         self._device_failed = False
         self._pause_s = 0.0  # how much time the step takes
@@ -230,10 +230,11 @@ class World:
         self.network.service.truncated.clear()
         if not settled:
             return
-        if self._silence_due:
-            self._silence_due = False
+        if self._silence_due is not None:
+            may_know = self._silence_due is self.end and self.end.is_open  # else the word of it was lost, too
+            self._silence_due = None
             given_up = any(response.given_up for response in self.session.responses.values())
-            if not (self.end.is_held or given_up or self.running.done()) and self.ear.is_playing:
+            if may_know and not (self.end.is_held or given_up or self.running.done()) and self.ear.is_playing:
                 raise Broken("the assistant speaks on although the user has begun to speak")
         self._check_state()
 
@@ -400,7 +401,7 @@ class World:
         """Whether an item was said: all that the user said, and of the assistant what was completed, or heard."""
         mark = self.network.service.marks.get(item_id)
         service = self.network.service
-        whole = mark in service.completed and mark not in service.unwanted
+        whole = mark in service.completed - service.unwanted - service.over_user
         return mark is None or whole or mark in self.ear.heard_marks
 
     def _new_text(self, kind: str) -> str:
@@ -415,14 +416,15 @@ class World:
         self.session.user_starts(cancel_first=bool(how & 1))
         # While a new session takes over, one cannot tell from outside which of the two the agent listens to.
         newest = self.network.ends[-1]
-        self._silence_due = newest.is_open and sum(end.is_open for end in self.network.ends) == 1
+        alone = newest.is_open and sum(end.is_open for end in self.network.ends) == 1
+        self._silence_due = newest if alone else None
         return True
 
     def _user_stops(self, how: int) -> bool:
         if not self.end.is_open or self.session.turn is None:
             return False
         self.session.user_stops(answer_at_once=bool(how & 3))
-        self._silence_due = False
+        self._silence_due = None
         return True
 
     def _service_answers(self, _: int) -> bool:
