@@ -1,7 +1,6 @@
 """Which way of dealing with echo an agent takes."""
 
 import importlib.util
-import sys
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -75,12 +74,11 @@ def default_choice(microphone: object, output: object) -> EchoChoice:
     the head. It keeps more of the user's voice than WebRTC's and needs no further package. Nothing for other devices:
     how they sound and where, only their author knows.
     """
-    for device, module, kind in (
-        (microphone, "rtvoice.audio.microphone", "MicrophoneInput"),
-        (output, "rtvoice.audio.speaker", "SpeakerOutput"),
-    ):
-        loaded = sys.modules.get(module)  # nothing that was never loaded can have made the device
-        if loaded is None or not isinstance(device, getattr(loaded, kind)):
+    from rtvoice.audio.microphone import MicrophoneInput
+    from rtvoice.audio.speaker import SpeakerOutput
+
+    for device, kind in ((microphone, MicrophoneInput), (output, SpeakerOutput)):
+        if not isinstance(device, kind):
             return EchoChoice("off", f"{type(device).__name__} is not a device of rtvoice's, and may need nothing")
     names = [device.stats().device for device in (microphone, output) if isinstance(device, ReportsStats)]
     for name in names:
