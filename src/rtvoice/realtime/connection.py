@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import websockets
+import websockets.asyncio.client  # here, and not lazily by the first connection, which somebody waits for
 
 from rtvoice.cancellation import run_apart
 from rtvoice.errors import ConfigurationError, ConnectionFailed
