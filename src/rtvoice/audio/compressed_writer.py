@@ -5,10 +5,10 @@ import os
 import struct
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from rtvoice.audio.pcm import SAMPLE_BYTES, SAMPLE_RATE
+from rtvoice.audio.wav_writer import AudioWriter
 from rtvoice.private_files import open_private
 
 SUBTYPES: Final = {"FLAC": "PCM_16", "OGG": "OPUS"}
@@ -26,7 +26,7 @@ def can_compress() -> bool:
     return find_spec("soundfile") is not None
 
 
-class CompressedWriter:
+class CompressedWriter(AudioWriter):
     """A FLAC or Ogg Opus file.
 
     Killed at any moment, a FLAC file keeps all but the last fifth of a second before the last checkpoint, an Ogg file
@@ -88,11 +88,3 @@ class CompressedWriter:
             self._file.close()
         finally:
             os.close(self._descriptor)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

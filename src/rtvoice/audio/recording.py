@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from rtvoice.audio.pcm import SAMPLE_RATE, SampleAligner
-from rtvoice.audio.recording_file import AudioWriter, Container, container_of, create
+from rtvoice.audio.recording_file import Container, container_of, create
 from rtvoice.audio.recording_track import RecordingTrack
 from rtvoice.audio.resampling import interleave, mix
+from rtvoice.audio.wav_writer import AudioWriter
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from rtvoice.audio.compressed_writer import CompressedWriter, can_compress
-from rtvoice.audio.wav_writer import PcmWriter, WavWriter
-
-AudioWriter: TypeAlias = PcmWriter | CompressedWriter
+from rtvoice.audio.wav_writer import AudioWriter, PcmWriter, WavWriter
 
 Container: TypeAlias = Literal["wav", "flac", "ogg", "pcm"]
 """RIFF/WAVE with PCM16, FLAC, Ogg with Opus, or PCM16 without any header."""

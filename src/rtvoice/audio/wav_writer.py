@@ -2,6 +2,7 @@
 
 import os
 import struct
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +18,31 @@ _RIFF_OVERHEAD = HEADER_BYTES - 8
 _FRAMES_PER_WRITE = 240_000
 
 
-class PcmWriter:
+class AudioWriter(ABC):
+    """A file of audio that is written piece by piece; leaving the ``with`` completes it."""
+
+    @abstractmethod
+    def write(self, pcm: bytes) -> None:
+        """Append audio: PCM16, whole frames."""
+
+    @abstractmethod
+    def checkpoint(self) -> None:
+        """Make what was written readable, should the program die now."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Complete and close the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class PcmWriter(AudioWriter):
     """A file of raw PCM16 without a header.
 
     Args:
@@ -45,14 +70,6 @@ class PcmWriter:
             self.checkpoint()
         finally:
             self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class WavWriter(PcmWriter):
