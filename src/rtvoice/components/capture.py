@@ -171,7 +171,7 @@ class Capture:
                         await self._publish_cleaned(self.clean, piece, following=len(pcm) - start - len(piece))
                     else:
                         self._bus.publish(UserAudioCapturedEvent(pcm=piece, captured_at=now))
-                    while captured_s > now - started_at and self._is_ahead(captured_s, started_at):
+                    while self._is_ahead(captured_s, started_at):
                         patience.reschedule(None)  # we make the device wait
                         await asyncio.sleep(_POLL_S)  # the backlog is a number, not an event
                 count += 1
