@@ -4,12 +4,26 @@ import asyncio
 from typing import Any
 
 import pytest
-import websockets
+from websockets.asyncio.server import Server, ServerConnection, serve
 
 from rtvoice.realtime.connection import WRITE_LIMIT, Connection, ConnectionLost, Dialler
+from rtvoice.realtime.providers import RealtimeProvider
 from rtvoice.testing import RealtimeEmulator
 
 pytestmark = pytest.mark.virtual_clock
+
+
+class At(RealtimeProvider):
+    """Leads to any WebSocket server."""
+
+    def __init__(self, server: Server) -> None:
+        self._port = next(iter(server.sockets)).getsockname()[1]
+
+    def build_url(self, model: str) -> str:
+        return f"ws://127.0.0.1:{self._port}/"
+
+    def build_headers(self) -> dict[str, str]:
+        return {}
 
 
 async def opened(server: RealtimeEmulator, **settings: Any) -> Connection:
@@ -33,6 +47,36 @@ async def test_frames_go_both_ways() -> None:
         assert connection.takes_at_once(b"x")
         assert not connection.takes_at_once(bytes(WRITE_LIMIT))
         await connection.close()
+        await connection.close()
+
+
+async def test_what_the_network_does_not_take_is_waited_for_and_stays_in_order() -> None:
+    server_reads = asyncio.Event()
+    received: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def listen(websocket: ServerConnection) -> None:
+        await server_reads.wait()
+        async for frame in websocket:
+            received.put_nowait(frame)
+
+    async with serve(listen, "127.0.0.1", 0, max_size=None, max_queue=1, compression=None) as server:
+        connection = await Dialler(At(server), "m", proxy=None).open()
+        frames = [f"{number:04d}{'x' * 100_000}".encode() for number in range(300)]
+        sent = 0
+
+        async def send() -> None:
+            nonlocal sent
+            for frame in frames:
+                await connection.send(frame)
+                sent += 1
+
+        sending = asyncio.create_task(send())
+        await asyncio.wait([sending], timeout=1.0)
+        assert 0 < sent < len(frames)  # the rest would only fill our memory
+        assert not connection.takes_at_once(b"x")
+        server_reads.set()
+        await sending
+        assert [(await received.get()).encode() for _ in frames] == frames
         await connection.close()
 
 
@@ -70,21 +114,13 @@ async def test_signs_of_life() -> None:
 
 
 async def test_any_frame_is_a_sign_of_life() -> None:
-    async def talk(websocket: websockets.asyncio.server.ServerConnection) -> None:
+    async def talk(websocket: ServerConnection) -> None:
         await asyncio.sleep(2)
         await websocket.send("{}")
         await websocket.wait_closed()
 
-    class Here:
-        def build_url(self, model: str) -> str:
-            return f"ws://127.0.0.1:{port}/"
-
-        def build_headers(self) -> dict[str, str]:
-            return {}
-
-    async with websockets.asyncio.server.serve(talk, "127.0.0.1", 0) as server:
-        port = next(iter(server.sockets)).getsockname()[1]
-        connection = await Dialler(Here(), "m", proxy=None).open()  # type: ignore[arg-type]
+    async with serve(talk, "127.0.0.1", 0) as server:
+        connection = await Dialler(At(server), "m", proxy=None).open()
         connection._socket.acknowledge_pings = lambda *_: None  # no pong is ever recognised
         async with asyncio.TaskGroup() as group:
             group.create_task(connection.receive())

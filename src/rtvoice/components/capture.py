@@ -171,9 +171,10 @@ class Capture:
                         await self._publish_cleaned(self.clean, piece, following=len(pcm) - start - len(piece))
                     else:
                         self._bus.publish(UserAudioCapturedEvent(pcm=piece, captured_at=now))
-                    while self._is_ahead(captured_s, started_at):
+                    while captured_s > now - started_at and self._network_is_behind():
                         patience.reschedule(None)  # we make the device wait
                         await asyncio.sleep(_POLL_S)  # the backlog is a number, not an event
+                        now = loop.time()
                 count += 1
                 if count % _FAIR_SHARE == 0:
                     await asyncio.sleep(0)  # a device may never wait for anything
@@ -208,8 +209,5 @@ class Capture:
             action: Literal["retry", "stop"] = "retry" if may_reopen else "stop"
             self._bus.publish(WatchdogFiredEvent(watchdog="capture", waited_s=self._stall_s or 0.0, action=action))
 
-    def _is_ahead(self, captured_s: float, started_at: float) -> bool:
-        """Whether the device is faster than real time, and the network does not keep up with it."""
-        if captured_s <= asyncio.get_running_loop().time() - started_at:
-            return False
+    def _network_is_behind(self) -> bool:
         return not self._stopping and self._bus.queued_ms(UserAudioCapturedEvent) > _BACKLOG_MS

@@ -435,7 +435,7 @@ class Session:
                 for fact in backend.receive(frame):
                     publish(fact)
                 if backend.wants_to_send:
-                    self._inbox.put(_WAKE)
+                    self._inbox.put_first(_WAKE)
                 if not self._answered.is_set() and backend.heard_from_server:
                     self._server_answers()
                 if backend.refusal is not None:
@@ -518,7 +518,7 @@ class Session:
     async def _write_on(self, watch: ConnectionWatch) -> None:
         """Send what the others say; return when another connection has taken over."""
         backend, inbox, alarm = self._backend, self._inbox, _Alarm(self._inbox)
-        counts, send = self._counts, watch.send
+        counts = self._counts
         look = True  # microphone audio alone changes nothing that would have to be looked at
         try:
             while True:
@@ -529,11 +529,10 @@ class Session:
                 look = False
                 while event is not None:
                     if type(event) is UserAudioCapturedEvent:
-                        if backend.wants_to_send:
+                        if look:
                             await self._flush(watch)  # in order: a commit ends the audio before it
-                            look = True
                         counts["frames_sent"] += 1
-                        await send(backend.append_audio(event.pcm))
+                        await watch.send(backend.append_audio(event.pcm))
                     elif event is _WAKE:
                         await asyncio.sleep(0)  # first hear what the others say to the same frames
                         look = True
@@ -596,4 +595,4 @@ class _Alarm:
 
     def _ring(self) -> None:
         self._timer = None
-        self._inbox.put(_WAKE)
+        self._inbox.put_first(_WAKE)

@@ -54,7 +54,7 @@ class Inbox:
     ) -> None:
         self.types = types
         self.dropped: Counter[type] = Counter()
-        self._in_order = in_order
+        self._overtaking = frozenset(() if in_order else (kind for kind in types if getattr(kind, "urgent", False)))
         self._limit = limit
         self._limits_ms = dict(limits_ms or {})
         self._queued_ms: dict[type, float] = dict.fromkeys(self._limits_ms, 0.0)
@@ -78,7 +78,7 @@ class Inbox:
         if self._closed:
             return
         kind = type(event)
-        if getattr(kind, "urgent", False) and not self._in_order:
+        if kind in self._overtaking:
             self._urgent.append(event)
         else:
             self._normal.append(event)
@@ -88,7 +88,15 @@ class Inbox:
                     self._drop_oldest(kind)
         if len(self._normal) + len(self._urgent) > self._limit:
             self._drop_oldest(type((self._normal or self._urgent)[0]), reason="full")
-        self._wake()
+        if self._waiter is not None:
+            _finish(self._waiter, False)
+
+    def put_first(self, event: Any) -> None:
+        """Add an event that is taken before all that are not urgent; ignored after `close`."""
+        if not self._closed:
+            self._urgent.append(event)
+            if self._waiter is not None:
+                _finish(self._waiter, False)
 
     def queued_ms(self, kind: type) -> float:
         """Return how much audio of a limited type waits, in milliseconds."""
@@ -128,12 +136,13 @@ class Inbox:
         Raises:
             InboxClosed: The inbox is closed and empty.
         """
-        self._taken_in_a_row += 1
-        if self._taken_in_a_row > _FAIR_SHARE:
-            self._taken_in_a_row = 0
-            await asyncio.sleep(0)
-        if (event := self.take()) is not None:
-            return event
+        if self._normal or self._urgent:
+            self._taken_in_a_row += 1
+            if self._taken_in_a_row > _FAIR_SHARE:
+                self._taken_in_a_row = 0
+                await asyncio.sleep(0)
+            if (event := self.take()) is not None:
+                return event
         self._taken_in_a_row = 0
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
@@ -156,7 +165,8 @@ class Inbox:
     def close(self) -> None:
         """End the input: what waits can still be taken."""
         self._closed = True
-        self._wake()
+        if self._waiter is not None:
+            _finish(self._waiter, False)
 
     def __aiter__(self) -> Self:
         return self
@@ -166,10 +176,6 @@ class Inbox:
             return await self.get()
         except InboxClosed:
             raise StopAsyncIteration from None
-
-    def _wake(self) -> None:
-        if self._waiter is not None:
-            _finish(self._waiter, False)
 
     def _drop_oldest(self, kind: type, reason: str = "") -> None:
         lane = self._normal if any(type(event) is kind for event in self._normal) else self._urgent

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import websockets
-import websockets.asyncio.client  # here, and not lazily by the first connection, which somebody waits for
+from websockets.asyncio.client import ClientConnection
+from websockets.protocol import State
 
 from rtvoice.cancellation import run_apart
 from rtvoice.errors import ConfigurationError, ConnectionFailed
@@ -38,6 +39,21 @@ class ConnectionLost(Exception):  # noqa: N818 - what has become of it, not an e
         super().__init__(str(closed))
         self.code = closed.rcvd.code if closed.rcvd else None
         self.reason = closed.rcvd.reason if closed.rcvd else ""
+
+
+class _Socket(ClientConnection):
+    """A WebSocket that sends what the network takes at once without preparing for anything else.
+
+    Half of what ``websockets`` does to send 20 ms of sound is for connections that are about to close, are full, or
+    are in the middle of a message; all those still go that way.
+    """
+
+    async def send(self, message: Any, *, text: bool | None = None) -> None:
+        if text and self.protocol.state is State.OPEN and not (self.paused or self.transport.is_closing()):
+            self.protocol.send_text(message)
+            self.send_data()
+        else:
+            await super().send(message, text=text)
 
 
 class Connection:
@@ -166,6 +182,7 @@ class Dialler:
                 close_timeout=_CLOSE_TIMEOUT_S,
                 ping_interval=None,  # the session does it, and tells if nothing comes back
                 proxy=self._proxy,
+                create_connection=_Socket,
                 **options,
             )
         except websockets.InvalidStatus as error:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from rtvoice.events import WatchdogFiredEvent
@@ -52,7 +52,7 @@ class ConnectionWatch:
                         self._emit(WatchdogFiredEvent(watchdog="ping", waited_s=2 * limit_s, action="reconnect"))
                         self.cut(f"The connection is dead: no sign of life for {2 * limit_s:.0f} s.")
 
-    async def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes) -> Awaitable[None]:
         """Send a frame; if that takes long, wait on, then cut the connection.
 
         Raises:
@@ -60,8 +60,10 @@ class ConnectionWatch:
         """
         limit_s = self._limits.write_s
         if limit_s is None or self._connection.takes_at_once(frame):
-            await self._connection.send(frame)
-            return
+            return self._connection.send(frame)
+        return self._send_within(limit_s, frame)
+
+    async def _send_within(self, limit_s: float, frame: bytes) -> None:
         loop = asyncio.get_running_loop()
         timers = [
             loop.call_later(limit_s, self._wait_on, limit_s),
