@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -187,6 +188,21 @@ async def test_a_cancelled_reader_loses_nothing() -> None:
     assert inbox.take() == Word("a")
 
 
+async def test_what_is_put_first_is_taken_before_all_that_is_not_urgent() -> None:
+    inbox = Inbox((Word, Shout))
+    for event in (Word("a"), Shout("b")):
+        inbox.put(event)
+    inbox.put_first("wake")
+    assert list(inbox.take_all()) == [Shout("b"), "wake", Word("a")]
+    reading = asyncio.create_task(inbox.get())
+    await asyncio.sleep(0)
+    inbox.put_first("wake")
+    assert await reading == "wake"
+    inbox.close()
+    inbox.put_first("wake")
+    assert inbox.take() is None
+
+
 async def test_a_reader_of_a_flood_lets_others_have_their_turn() -> None:
     inbox = Inbox((Word,))
     for number in range(1_000):
@@ -204,6 +220,28 @@ async def test_a_reader_of_a_flood_lets_others_have_their_turn() -> None:
         for _ in range(1_000):
             await inbox.get()
     assert turns >= 10
+
+
+async def test_a_reader_that_lets_others_take_what_was_left_waits_for_the_next() -> None:
+    inbox = Inbox((Word,))
+    for number in range(100):
+        inbox.put(Word(str(number)))
+    read: list[Word] = []
+
+    async def reader() -> None:
+        with contextlib.suppress(InboxClosed):
+            while True:
+                read.append(await inbox.get())
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(reader())
+        await asyncio.sleep(0)  # the reader has taken its share
+        assert 0 < len(read) < 100
+        rest = list(inbox.take_all())
+        await asyncio.sleep(0)
+        inbox.put(Word("next"))
+        inbox.close()
+    assert [*read[:-1], *rest, read[-1]] == words(*map(str, range(100)), "next")
 
 
 operation = st.one_of(
