@@ -229,11 +229,12 @@ def test_ledger_knows_whose_sample_is_heard() -> None:
     assert ledger.unplayed(9000) == 0
 
 
-def test_ledger_rounds_down() -> None:
+def test_ledger_rounds_to_the_nearest_millisecond_that_was_received() -> None:
     ledger = PlaybackLedger()
     ledger.accept(A, 47)
-    assert ledger.heard(25) == [HeardItem(A, received_ms=1, heard_ms=1, complete=False)]
-    assert ledger.heard(23) == [HeardItem(A, received_ms=1, heard_ms=0, complete=False)]
+    assert ledger.heard(47) == [HeardItem(A, received_ms=1, heard_ms=1, complete=False)]
+    assert ledger.heard(12) == [HeardItem(A, received_ms=1, heard_ms=1, complete=False)]
+    assert ledger.heard(11) == [HeardItem(A, received_ms=1, heard_ms=0, complete=False)]
 
 
 def test_ledger_cut_names_what_was_not_heard() -> None:
@@ -259,7 +260,7 @@ def test_ledger_item_heard_to_the_last_sample_but_incomplete_is_unfinished() -> 
     assert ledger.unfinished(240) == [HeardItem(A, received_ms=10, heard_ms=10, complete=False)]
     ledger.complete(A)
     assert ledger.unfinished(240) == []
-    assert ledger.unfinished(239) == [HeardItem(A, received_ms=10, heard_ms=9, complete=True)]
+    assert ledger.unfinished(239) == [HeardItem(A, received_ms=10, heard_ms=10, complete=True)]
 
 
 def test_ledger_item_without_samples() -> None:
@@ -377,7 +378,7 @@ def test_ledger_against_a_list_of_samples(steps: list[tuple[str, ItemKey, int]])
         assert ledger.current(total) == (owners[total] if total < len(owners) else None)
         for item in ledger.heard(total):
             assert item.received_ms == owners.count(item.key) // 24
-            assert item.heard_ms == owners[:total].count(item.key) // 24
+            assert item.heard_ms == min(item.received_ms, (owners[:total].count(item.key) + 12) // 24)
             assert item.heard_ms <= item.received_ms
             assert item.complete == (item.key in complete)
 

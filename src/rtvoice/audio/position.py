@@ -44,7 +44,7 @@ class HeardItem:
     Attributes:
         key: The item.
         received_ms: Audio received for it, in whole milliseconds, rounded down.
-        heard_ms: Audio heard of it, in whole milliseconds, rounded down; ``0 <= heard_ms <= received_ms``.
+        heard_ms: Audio heard of it, to the nearest millisecond; ``0 <= heard_ms <= received_ms``.
         complete: Whether the server has said that no more audio follows.
     """
 
@@ -286,15 +286,13 @@ class PlaybackLedger:
             key = segment.key
             received[key] = received.get(key, 0) + segment.stop - segment.start
             heard[key] = heard.get(key, 0) + segment.heard(total)
-        return [
-            HeardItem(
-                key=key,
-                received_ms=samples_to_ms(samples, self._rate),
-                heard_ms=samples_to_ms(heard[key], self._rate),
-                complete=key in self._complete_items,
-            )
-            for key, samples in received.items()
-        ]
+        half_ms = self._rate // 2000
+        items = []
+        for key, samples in received.items():
+            received_ms = samples_to_ms(samples, self._rate)  # down: a server refuses to truncate beyond what it sent
+            heard_ms = min(received_ms, samples_to_ms(heard[key] + half_ms, self._rate))
+            items.append(HeardItem(key, received_ms, heard_ms, complete=key in self._complete_items))
+        return items
 
     def unfinished(self, total: int) -> list[HeardItem]:
         """Return the items that are not heard to their end, in playing order.

@@ -419,7 +419,7 @@ class PlaybackCut:
     Attributes:
         item_id: The assistant item.
         content_index: Its content part.
-        played_ms: What was heard, rounded down; never more than ``received_ms``.
+        played_ms: What was heard, to the nearest millisecond; never more than ``received_ms``.
         received_ms: What the server had sent of it, rounded down.
         complete: Whether that was all of it.
     """
