@@ -431,8 +431,8 @@ class Session:
         backend, publish, counts = self._backend, self._bus.publish, self._counts
         try:
             while True:
-                frame = await connection.receive()
-                for fact in backend.receive(frame):
+                facts = backend.receive(await connection.receive())
+                for fact in facts:
                     publish(fact)
                 if backend.wants_to_send:
                     self._inbox.put_first(_WAKE)
@@ -442,8 +442,9 @@ class Session:
                     self._refused(backend.refusal)
                     return
                 counts["frames_received"] += 1
-                if counts["frames_received"] % _FAIR_SHARE == 0:
-                    await asyncio.sleep(0)
+                has_sound = len(facts) > 0 and type(facts[0]) is AssistantAudioReceivedEvent
+                if has_sound or counts["frames_received"] % _FAIR_SHARE == 0:
+                    await asyncio.sleep(0)  # sound is played before what came behind it is looked at
         except ConnectionLost as lost:
             self._closed(lost, watch.verdict)
         finally:

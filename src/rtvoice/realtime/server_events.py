@@ -259,6 +259,17 @@ class FunctionCallDone(_Wire):
     arguments: OptionalText = None
 
 
+class _Unused(_Wire):
+    """What every response has and we have no use for: known, it is skipped three times as fast as the unknown."""
+
+    type: Literal[
+        "response.content_part.added",
+        "response.content_part.done",
+        "response.function_call_arguments.delta",
+        "rate_limits.updated",
+    ]
+
+
 ServerEvent: TypeAlias = (
     SessionCreated
     | SessionUpdated
@@ -281,7 +292,9 @@ ServerEvent: TypeAlias = (
     | FunctionCallDone
 )
 
-_adapter: Final[TypeAdapter[ServerEvent]] = TypeAdapter(Annotated[ServerEvent, Field(discriminator="type")])
+_adapter: Final[TypeAdapter[ServerEvent | _Unused]] = TypeAdapter(
+    Annotated[ServerEvent | _Unused, Field(discriminator="type")]
+)
 
 
 def parse(frame: str | bytes) -> ServerEvent | None:
@@ -290,7 +303,8 @@ def parse(frame: str | bytes) -> ServerEvent | None:
     Never raises: what cannot be read is described at DEBUG, without its content.
     """
     try:
-        return _adapter.validate_json(frame)
+        event = _adapter.validate_json(frame)
+        return None if isinstance(event, _Unused) else event
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         if first["type"] != "union_tag_invalid":  # else a type that we do not need, or do not know yet
