@@ -57,3 +57,13 @@ def test_aligner_forgets_the_spare_byte() -> None:
     assert aligner.take(b"abc") == b"ab"
     aligner.reset()
     assert aligner.take(b"de") == b"de"
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"), [(0, []), (1, [1]), (4, [4]), (5, [4, 1]), (8, [4, 4]), (9, [4, 4, 1])]
+)
+def test_audio_is_cut_into_pieces(length: int, expected: list[int]) -> None:
+    audio = bytes(range(length))
+    cut = pcm.pieces(audio, 4)
+    assert [len(piece) for piece in cut] == expected
+    assert b"".join(cut) == audio

@@ -58,9 +58,10 @@ class Connection:
             raise ConnectionClosedOK(close, close, True)
         return frame
 
-    async def send(self, frame: bytes, text: bool | None = None) -> None:
+    def send_now(self, frame: bytes) -> bool:
         self.sent += 1
         self.last = frame
+        return True
 
     async def ping(self) -> asyncio.Future[float]:
         pong = asyncio.get_running_loop().create_future()
@@ -69,9 +70,6 @@ class Connection:
 
     async def close(self) -> None:
         self._incoming.put_nowait(None)
-
-    def get_write_buffer_size(self) -> int:
-        return 0
 
     def abort(self) -> None:
         pass

@@ -27,9 +27,6 @@ class Transport:
     def __init__(self, end: "ClientEnd") -> None:
         self._end = end
 
-    def get_write_buffer_size(self) -> int:
-        return max(0, self._end.bytes_on_the_way - _KERNEL_BYTES)
-
     def abort(self) -> None:
         self._end.hang_up(None, by_client=True)
 
@@ -142,16 +139,30 @@ class ClientEnd:
         assert text is True
         if self._error is not None:
             raise self._error
+        self.take(frame)
+        while self._is_full and self._error is None:
+            self._room.clear()
+            await self._room.wait()
+        if self._error is not None:
+            raise self._error
+
+    def send_now(self, frame: bytes) -> bool:
+        if self._is_full or self._error is not None:
+            return False
+        self.take(frame)
+        return True
+
+    @property
+    def _is_full(self) -> bool:
+        return self.bytes_on_the_way > 2 * _KERNEL_BYTES
+
+    def take(self, frame: bytes) -> None:
+        """Put a frame on its way."""
         event = json.loads(frame)
         self.session.sent(event)
         self._up.append((event, self._loop.time(), len(frame)))
         self.bytes_on_the_way += len(frame)
         self._deliver()
-        while self.bytes_on_the_way > 2 * _KERNEL_BYTES and self._error is None:
-            self._room.clear()
-            await self._room.wait()
-        if self._error is not None:
-            raise self._error
 
     async def ping(self, _: object = None) -> asyncio.Future[float]:
         if self._error is not None:

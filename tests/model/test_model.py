@@ -116,12 +116,12 @@ def test_an_agent_that_loses_an_event_is_found_out(lost: type, complaint: str, m
 
 
 def _twice(kind: bytes) -> Callable[..., object]:
-    send = ClientEnd.send
+    take = ClientEnd.take
 
-    async def stuttering(self: ClientEnd, frame: bytes, *, text: bool) -> None:
-        await send(self, frame, text=text)
+    def stuttering(self: ClientEnd, frame: bytes) -> None:
+        take(self, frame)
         if kind in frame:
-            await send(self, frame, text=text)
+            take(self, frame)
 
     return stuttering
 
@@ -137,5 +137,5 @@ def _twice(kind: bytes) -> Callable[..., object]:
 def test_an_agent_that_says_something_twice_is_found_out(
     kind: bytes, complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ClientEnd, "send", _twice(kind))
+    monkeypatch.setattr(ClientEnd, "take", _twice(kind))
     assert complaint in _first_failure()

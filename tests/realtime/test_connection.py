@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 
-from rtvoice.realtime.connection import WRITE_LIMIT, Connection, ConnectionLost, Dialler
+from rtvoice.realtime.connection import Connection, ConnectionLost, Dialler
 from rtvoice.realtime.providers import RealtimeProvider
 from rtvoice.testing import RealtimeEmulator
 
@@ -44,9 +44,10 @@ async def test_frames_go_both_ways() -> None:
         assert b"session.created" in await connection.receive()
         await connection.send(b'{"type": "input_audio_buffer.clear", "event_id": "e1"}')
         assert (await server.received("input_audio_buffer.clear"))["event_id"] == "e1"
-        assert connection.takes_at_once(b"x")
-        assert not connection.takes_at_once(bytes(WRITE_LIMIT))
+        assert connection.send_now(b'{"type": "input_audio_buffer.clear", "event_id": "e2"}')
+        assert (await server.received("input_audio_buffer.clear"))["event_id"] == "e2"
         await connection.close()
+        assert not connection.send_now(b"{}")
         await connection.close()
 
 
@@ -73,7 +74,7 @@ async def test_what_the_network_does_not_take_is_waited_for_and_stays_in_order()
         sending = asyncio.create_task(send())
         await asyncio.wait([sending], timeout=1.0)
         assert 0 < sent < len(frames)  # the rest would only fill our memory
-        assert not connection.takes_at_once(b"x")
+        assert not connection.send_now(b"x")
         server_reads.set()
         await sending
         assert [(await received.get()).encode() for _ in frames] == frames

@@ -32,9 +32,6 @@ class Line:
             await asyncio.sleep(limit_s or 0.0)
         return alive
 
-    def takes_at_once(self, frame: bytes) -> bool:
-        return not self.seconds
-
     async def send(self, frame: bytes) -> None:
         self.sent.append(frame)
         await asyncio.sleep(self.seconds)

@@ -44,6 +44,12 @@ class Socket:
             raise self.failure
         return self.frames.pop(0)
 
+    def send_now(self, frame: bytes) -> bool:
+        if self.sent:
+            return False
+        self.sent.append(frame)
+        return True
+
     async def send(self, message: Any, text: bool | None = None) -> None:
         if len(self.sent) == 2:
             raise self.failure
@@ -74,17 +80,20 @@ async def test_frames_both_ways_and_the_end(
     socket = Socket(b'{"type":"a"}', failure=closed)
     wiretap = Wiretap(socket, log, "wss://host/path?key=1")
     assert await wiretap.recv(decode=False) == b'{"type":"a"}'
-    await wiretap.send(b'{"type":"b"}', text=True)
-    assert socket.sent == [(b'{"type":"b"}', True)]
+    assert wiretap.send_now(b'{"type":"b"}')
+    assert not wiretap.send_now(b'{"type":"c"}')
+    await wiretap.send(b'{"type":"c"}', text=True)
+    assert socket.sent == [b'{"type":"b"}', (b'{"type":"c"}', True)]
     assert wiretap.transport == "transport"
     with pytest.raises(ClosedError):
         await wiretap.recv(decode=False)
     with pytest.raises(ClosedError):
         await wiretap.recv(decode=False)  # the end is told once
-    opened, received, sent, end = await lines(log)
+    opened, received, sent, sent_after_waiting, end = await lines(log)
     assert opened["url"] == "wss://host/path"
     assert (received["to"], received["frame"]) == ("agent", {"type": "a"})
     assert (sent["to"], sent["frame"]) == ("server", {"type": "b"})
+    assert (sent_after_waiting["to"], sent_after_waiting["frame"]) == ("server", {"type": "c"})
     assert (end["event"], end["by"], end["code"]) == ("closed", by, code)
     assert end["reason"] == ("going away" if code else "")
 

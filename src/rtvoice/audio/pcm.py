@@ -5,6 +5,7 @@
 
 import math
 import struct
+from collections.abc import Sequence
 
 SAMPLE_RATE = 24_000
 """Samples per second of the Realtime API's ``audio/pcm``."""
@@ -55,6 +56,13 @@ def ramp(pcm: bytes, start: float, stop: float) -> bytes:
     step = (stop - start) / max(count, 1)
     values = struct.unpack(f"<{count}h", pcm)
     return struct.pack(f"<{count}h", *(int(value * (start + step * index)) for index, value in enumerate(values)))
+
+
+def pieces(pcm: bytes, size: int) -> Sequence[bytes]:
+    """Cut audio into pieces of ``size`` bytes, the last one may be shorter; nothing has no pieces."""
+    if len(pcm) <= size:  # most often
+        return (pcm,) if pcm else ()
+    return [pcm[start : start + size] for start in range(0, len(pcm), size)]
 
 
 class SampleAligner:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Final, Literal
 
 from rtvoice.audio.devices import AudioInputDevice, AudioStats
-from rtvoice.audio.pcm import SampleAligner
+from rtvoice.audio.pcm import SampleAligner, pieces
 from rtvoice.audio.recovery import DeviceRecovery, describe
 from rtvoice.audio.stall import StallWatch
 from rtvoice.cancellation import is_being_cancelled
@@ -163,12 +163,12 @@ class Capture:
                 self._has_worked = True
                 self._extend(patience, self._watch.delivered(now))
                 pcm = aligner.take(bytes(chunk))
-                size = _PIECE if self.clean is None else _CLEANED_PIECE
-                for start in range(0, len(pcm), size):
-                    piece = pcm[start : start + size]
+                following = len(pcm)
+                for piece in pieces(pcm, _PIECE if self.clean is None else _CLEANED_PIECE):
                     captured_s += len(piece) / 48_000
+                    following -= len(piece)
                     if self.clean is not None:
-                        await self._publish_cleaned(self.clean, piece, following=len(pcm) - start - len(piece))
+                        await self._publish_cleaned(self.clean, piece, following)
                     else:
                         self._bus.publish(UserAudioCapturedEvent(pcm=piece, captured_at=now))
                     while captured_s > now - started_at and self._network_is_behind():

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from rtvoice.audio.devices import AudioOutputDevice, AudioStats, SupportsPause, SupportsPosition
 from rtvoice.audio.lasting_output import LastingOutput, StalledError
-from rtvoice.audio.pcm import SampleAligner, samples_in
+from rtvoice.audio.pcm import SampleAligner, pieces, samples_in
 from rtvoice.audio.position import HeardItem, ItemKey, PlaybackLedger
 from rtvoice.audio.recovery import DeviceRecovery, describe
 from rtvoice.cancellation import is_being_cancelled
@@ -274,13 +274,11 @@ class Playback:
         if event.response_id in self._dropped:
             return
         pcm = self._align(event)
-        pieces = [pcm]
-        if len(pcm) > _LARGE_CHUNK and not self._counts:
-            pieces = [pcm[start : start + _PIECE] for start in range(0, len(pcm), _PIECE)]
         self._receive(event, samples_in(pcm))
         await self._may_play.wait()
-        for piece in pieces:
-            if piece and event.response_id not in self._dropped:
+        is_large = len(pcm) > _LARGE_CHUNK and not self._counts
+        for piece in pieces(pcm, _PIECE if is_large else len(pcm)):
+            if event.response_id not in self._dropped:
                 await self._hand_over(event.response_id, piece)
 
     def _align(self, event: AssistantAudioReceivedEvent) -> bytes:

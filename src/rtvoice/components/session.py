@@ -519,7 +519,7 @@ class Session:
     async def _write_on(self, watch: ConnectionWatch) -> None:
         """Send what the others say; return when another connection has taken over."""
         backend, inbox, alarm = self._backend, self._inbox, _Alarm(self._inbox)
-        counts = self._counts
+        counts, send_now = self._counts, watch.connection.send_now
         look = True  # microphone audio alone changes nothing that would have to be looked at
         try:
             while True:
@@ -533,7 +533,9 @@ class Session:
                         if look:
                             await self._flush(watch)  # in order: a commit ends the audio before it
                         counts["frames_sent"] += 1
-                        await watch.send(backend.append_audio(event.pcm))
+                        frame = backend.append_audio(event.pcm)
+                        if not send_now(frame):
+                            await watch.send(frame)
                     elif event is _WAKE:
                         await asyncio.sleep(0)  # first hear what the others say to the same frames
                         look = True
@@ -551,14 +553,12 @@ class Session:
 
     async def _flush(self, watch: ConnectionWatch) -> None:
         for frame in self._backend.frames():
-            await self._send(watch, frame)
+            self._counts["frames_sent"] += 1
+            if not watch.connection.send_now(frame):
+                await watch.send(frame)
         self._publish(self._backend.facts())
         if self._backend.given_up is not None:
             watch.cut(self._backend.given_up)
-
-    async def _send(self, watch: ConnectionWatch, frame: bytes) -> None:
-        self._counts["frames_sent"] += 1
-        await watch.send(frame)
 
     def _report_dropped_audio(self) -> None:
         dropped_ms = round(self._inbox.take_dropped_ms(UserAudioCapturedEvent))

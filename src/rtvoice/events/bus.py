@@ -12,6 +12,7 @@ import inspect
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from rtvoice.cancellation import is_being_cancelled, run_apart
@@ -30,6 +31,15 @@ _FAIR_SHARE: Final = 64
 
 class InboxClosed(Exception):  # noqa: N818 - a state, raised like StopAsyncIteration
     """The inbox was closed and everything in it has been taken."""
+
+
+@dataclass(slots=True)
+class _Backlog:
+    """Audio of one type in an inbox, in bytes of PCM16, 24 kHz, mono."""
+
+    limit: int
+    waiting: int = 0
+    dropped: int = 0
 
 
 class Inbox:
@@ -56,9 +66,7 @@ class Inbox:
         self.dropped: Counter[type] = Counter()
         self._overtaking = frozenset(() if in_order else (kind for kind in types if getattr(kind, "urgent", False)))
         self._limit = limit
-        self._limits_ms = dict(limits_ms or {})
-        self._queued_ms: dict[type, float] = dict.fromkeys(self._limits_ms, 0.0)
-        self._dropped_ms: dict[type, float] = dict.fromkeys(self._limits_ms, 0.0)
+        self._backlogs = {kind: _Backlog(round(limit * 48)) for kind, limit in (limits_ms or {}).items()}
         self._normal: deque[Any] = deque()
         self._urgent: deque[Any] = deque()
         self._waiter: asyncio.Future[bool] | None = None  # its result: whether the time is over
@@ -82,14 +90,14 @@ class Inbox:
             self._urgent.append(event)
         else:
             self._normal.append(event)
-            if kind in self._limits_ms:
-                self._queued_ms[kind] += len(event.pcm) / 48
-                while self._queued_ms[kind] > self._limits_ms[kind]:
+            if (backlog := self._backlogs.get(kind)) is not None:
+                backlog.waiting += len(event.pcm)
+                while backlog.waiting > backlog.limit:
                     self._drop_oldest(kind)
         if len(self._normal) + len(self._urgent) > self._limit:
             self._drop_oldest(type((self._normal or self._urgent)[0]), reason="full")
-        if self._waiter is not None:
-            _finish(self._waiter, False)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(False)
 
     def put_first(self, event: Any) -> None:
         """Add an event that is taken before all that are not urgent; ignored after `close`."""
@@ -100,12 +108,14 @@ class Inbox:
 
     def queued_ms(self, kind: type) -> float:
         """Return how much audio of a limited type waits, in milliseconds."""
-        return self._queued_ms.get(kind, 0.0)
+        backlog = self._backlogs.get(kind)
+        return 0.0 if backlog is None else backlog.waiting / 48
 
     def take_dropped_ms(self, kind: type) -> float:
         """Return how much audio of a limited type was dropped since the last call, in milliseconds."""
-        dropped, self._dropped_ms[kind] = self._dropped_ms[kind], 0.0
-        return dropped
+        backlog = self._backlogs[kind]
+        dropped, backlog.dropped = backlog.dropped, 0
+        return dropped / 48
 
     def take(self) -> Any | None:
         """Return the next event without waiting, ``None`` if there is none."""
@@ -113,9 +123,8 @@ class Inbox:
             return self._urgent.popleft()
         if self._normal:
             event = self._normal.popleft()
-            kind = type(event)
-            if kind in self._queued_ms:
-                self._queued_ms[kind] -= len(event.pcm) / 48
+            if (backlog := self._backlogs.get(type(event))) is not None:
+                backlog.waiting -= len(event.pcm)
             return event
         return None
 
@@ -182,10 +191,9 @@ class Inbox:
         index = next(i for i, event in enumerate(lane) if type(event) is kind)
         event = lane[index]
         del lane[index]
-        if kind in self._queued_ms:
-            length_ms = len(event.pcm) / 48
-            self._queued_ms[kind] -= length_ms
-            self._dropped_ms[kind] += length_ms
+        if (backlog := self._backlogs.get(kind)) is not None:
+            backlog.waiting -= len(event.pcm)
+            backlog.dropped += len(event.pcm)
         if reason and not self.dropped[kind]:
             logger.error("An inbox is full (%d events wait): dropping the oldest, first a %s", len(self), kind.__name__)
         self.dropped[kind] += 1

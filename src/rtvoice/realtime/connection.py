@@ -44,16 +44,17 @@ class ConnectionLost(Exception):  # noqa: N818 - what has become of it, not an e
 class _Socket(ClientConnection):
     """A WebSocket that sends what the network takes at once without preparing for anything else.
 
-    Half of what ``websockets`` does to send 20 ms of sound is for connections that are about to close, are full, or
-    are in the middle of a message; all those still go that way.
+    Half of what ``websockets`` does to send 20 ms of sound is for connections that are about to close or are full;
+    those still go that way.
     """
 
-    async def send(self, message: Any, *, text: bool | None = None) -> None:
-        if text and self.protocol.state is State.OPEN and not (self.paused or self.transport.is_closing()):
-            self.protocol.send_text(message)
-            self.send_data()
-        else:
-            await super().send(message, text=text)
+    def send_now(self, frame: bytes) -> bool:
+        """See `Connection`."""
+        if self.paused or self.protocol.state is not State.OPEN or self.transport.is_closing():
+            return False
+        self.protocol.send_text(frame)
+        self.send_data()
+        return True
 
 
 class Connection:
@@ -86,10 +87,10 @@ class Connection:
         self._received += 1
         return frame
 
-    def takes_at_once(self, frame: bytes) -> bool:
-        """Whether `send` would not have to wait for the network."""
-        waiting: int = self._socket.transport.get_write_buffer_size()
-        return waiting + len(frame) < WRITE_LIMIT
+    def send_now(self, frame: bytes) -> bool:
+        """Send a frame if there is no need to wait for the network; return whether it was sent."""
+        sent: bool = self._socket.send_now(frame)
+        return sent
 
     async def send(self, frame: bytes) -> None:
         """Send a frame. It is on its way even if the waiting for the network is cancelled.
@@ -97,6 +98,8 @@ class Connection:
         Raises:
             ConnectionLost: It cannot be sent any more.
         """
+        if self.send_now(frame):
+            return
         try:
             await self._socket.send(frame, text=True)
         except websockets.ConnectionClosed as closed:

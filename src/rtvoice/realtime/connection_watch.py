@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 from rtvoice.events import WatchdogFiredEvent
@@ -22,6 +22,7 @@ class ConnectionWatch:
         emit: Takes the facts.
 
     Attributes:
+        connection: The connection.
         verdict: Why it was cut, if it was.
     """
 
@@ -29,14 +30,14 @@ class ConnectionWatch:
         self, connection: Connection, limits: WatchdogPolicy, emit: Callable[[WatchdogFiredEvent], None]
     ) -> None:
         self.verdict: str | None = None
-        self._connection = connection
+        self.connection = connection
         self._limits = limits
         self._emit = emit
 
     def cut(self, reason: str) -> None:
         """Cut the connection, for whatever reason."""
         self.verdict = self.verdict or reason
-        self._connection.abort()
+        self.connection.abort()
 
     async def ping(self) -> None:
         """Ping the server until the connection is gone."""
@@ -45,32 +46,30 @@ class ConnectionWatch:
             while True:
                 await asyncio.sleep(PING_INTERVAL_S)
                 if limit_s is None:
-                    await self._connection.shows_life(None)
-                elif not await self._connection.shows_life(limit_s):
+                    await self.connection.shows_life(None)
+                elif not await self.connection.shows_life(limit_s):
                     self._emit(WatchdogFiredEvent(watchdog="ping", waited_s=limit_s, action="retry"))
-                    if not await self._connection.shows_life(limit_s):
+                    if not await self.connection.shows_life(limit_s):
                         self._emit(WatchdogFiredEvent(watchdog="ping", waited_s=2 * limit_s, action="reconnect"))
                         self.cut(f"The connection is dead: no sign of life for {2 * limit_s:.0f} s.")
 
-    def send(self, frame: bytes) -> Awaitable[None]:
+    async def send(self, frame: bytes) -> None:
         """Send a frame; if that takes long, wait on, then cut the connection.
 
         Raises:
             ConnectionLost: It cannot be sent any more.
         """
         limit_s = self._limits.write_s
-        if limit_s is None or self._connection.takes_at_once(frame):
-            return self._connection.send(frame)
-        return self._send_within(limit_s, frame)
-
-    async def _send_within(self, limit_s: float, frame: bytes) -> None:
+        if limit_s is None:
+            await self.connection.send(frame)
+            return
         loop = asyncio.get_running_loop()
         timers = [
             loop.call_later(limit_s, self._wait_on, limit_s),
             loop.call_later(2 * limit_s, self._wait_no_more, 2 * limit_s),
         ]
         try:
-            await self._connection.send(frame)
+            await self.connection.send(frame)
         finally:
             for timer in timers:
                 timer.cancel()
