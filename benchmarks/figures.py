@@ -31,9 +31,10 @@ class Figure:
         low, _, high = quantiles(self.values, n=4, method="inclusive")
         return low, high
 
-    def minus(self, other: float) -> "Figure":
-        """Return the same, less something; never below a thousandth of it, so that ratios stay finite."""
-        return Figure([max(value - other, value / 1000) for value in self.values])
+    def minus(self, other: "Figure") -> "Figure":
+        """Return the same, less the other's repetitions; never below a thousandth, so that ratios stay finite."""
+        pairs = zip(self.values, other.values, strict=True)
+        return Figure([max(value - less, value / 1000) for value, less in pairs])
 
 
 @dataclass(slots=True)
@@ -56,22 +57,26 @@ class Row:
     budget: float | None = None
     at_least: bool = False
 
-    def compared(self, contestant: str, yardstick: str = "bare") -> float | None:
-        """Return the figure that the budget is about."""
+    def compared(self, contestant: str, yardstick: str = "bare") -> Figure | None:
+        """Return the figure that the budget is about: each repetition against the one of the bare loop next to it.
+
+        A shared machine is now fast, now slow; two repetitions that follow each other have the same luck.
+        """
         figure = self.figures.get(contestant)
         base = self.figures.get(yardstick)
         if figure is None or contestant == yardstick or (base is None and self.comparison != "value"):
             return None
         if base is None or self.comparison == "value":
-            return figure.median
-        return figure.median / base.median if self.comparison == "ratio" else figure.median - base.median
+            return figure
+        pairs = zip(figure.values, base.values, strict=True)
+        return Figure([ours / bare if self.comparison == "ratio" else ours - bare for ours, bare in pairs])
 
     def kept(self, contestant: str) -> bool | None:
         """Whether the budget is kept; ``None`` if there is none, or nothing to compare."""
         compared = self.compared(contestant)
         if compared is None or self.budget is None:
             return None
-        return compared >= self.budget if self.at_least else compared <= self.budget
+        return compared.median >= self.budget if self.at_least else compared.median <= self.budget
 
     def as_json(self) -> dict[str, Any]:
         """Return everything, ready for JSON."""
@@ -81,17 +86,20 @@ class Row:
             "comparison": self.comparison,
             "budget": self.budget,
             "budget_is": "at least" if self.at_least else "at most",
-            "contestants": {
-                name: {
-                    "median": figure.median,
-                    "quartiles": figure.spread,
-                    "values": figure.values,
-                    "compared": self.compared(name),
-                    "budget_kept": self.kept(name),
-                }
-                for name, figure in self.figures.items()
-            },
+            "contestants": {name: self._contestant_as_json(name) for name in self.figures},
         }
+
+    def _contestant_as_json(self, name: str) -> dict[str, Any]:
+        compared = self.compared(name)
+        return {
+            **_as_json(self.figures[name]),
+            "compared": None if compared is None else _as_json(compared),
+            "budget_kept": self.kept(name),
+        }
+
+
+def _as_json(figure: Figure) -> dict[str, Any]:
+    return {"median": figure.median, "quartiles": figure.spread, "values": figure.values}
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -131,23 +139,22 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _sign(row: Row) -> tuple[str, str]:
-    return {"ratio": ("", " x"), "difference": ("", f" {row.unit} more"), "value": ("", f" {row.unit}")}[row.comparison]
+def _unit(row: Row) -> str:
+    return {"ratio": " x", "difference": f" {row.unit} more", "value": f" {row.unit}"}[row.comparison]
 
 
 def _compared(row: Row, name: str) -> str:
-    value = row.compared(name)
-    if value is None:
+    figure = row.compared(name)
+    if figure is None:
         return ""
-    before, after = _sign(row)
-    return f"{before}{value:.2f}{after}"
+    low, high = figure.spread
+    return f"{figure.median:.2f} [{low:.2f}, {high:.2f}]{_unit(row)}"
 
 
 def _budget(row: Row) -> str:
     if row.budget is None:
         return ""
-    before, after = _sign(row)
-    return f"{'≥' if row.at_least else '≤'} {before}{row.budget:g}{after}"
+    return f"{'≥' if row.at_least else '≤'} {row.budget:g}{_unit(row)}"
 
 
 def _verdict(kept: bool | None) -> str:

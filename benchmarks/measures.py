@@ -1,6 +1,7 @@
 """The measures: which processes are run, in which order, and what their findings say.
 
-Contestants take turns (A B A B …), so that what happens to the machine happens to all of them.
+Contestants take turns (A B A B …), so that what happens to the machine happens to all of them, and each repetition
+is compared with the bare loop's next to it.
 """
 
 import tempfile
@@ -75,8 +76,7 @@ def microphone(driver: Driver, settings: Settings) -> list[Row]:
             delays = _within(connections[0]["microphone"], findings)
             middle[name].values.append(percentile(delays, 0.5))
             high[name].values.append(percentile(delays, 0.99))
-    own = cpu["harness"].median
-    net = {name: figure.minus(own) for name, figure in cpu.items() if name != "harness"}
+    net = {name: figure.minus(cpu["harness"]) for name, figure in cpu.items() if name != "harness"}
     return [
         Row("CPU per second of microphone audio", "ms", net, budget=1.25),
         Row("the same with the harness", "ms", cpu),
@@ -105,8 +105,7 @@ def assistant(driver: Driver, settings: Settings) -> list[Row]:
             delays = _within(findings["deltas"], findings)
             middle[name].values.append(percentile(delays, 0.5))
             high[name].values.append(percentile(delays, 0.99))
-    own = cpu["harness"].median
-    net = {name: figure.minus(own) for name, figure in cpu.items() if name != "harness"}
+    net = {name: figure.minus(cpu["harness"]) for name, figure in cpu.items() if name != "harness"}
     return [
         Row("CPU per second of assistant audio", "ms", net, budget=1.5),
         Row("the same with the harness", "ms", cpu),
@@ -230,6 +229,9 @@ def recording(driver: Driver, settings: Settings) -> list[Row]:
     cost, growth, stall, busy, busy_without, collection = (Figure() for _ in range(6))
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder) / "conversation.wav")
+        cost.values = driver.run("rtvoice", "recorder", path=file, minutes=settings.recorded_min, speed=60.0)[0][
+            "s_per_h"
+        ]
         for _ in range(settings.long_repetitions):
             without, with_it = (
                 driver.run(
@@ -247,7 +249,6 @@ def recording(driver: Driver, settings: Settings) -> list[Row]:
                 )[0]
                 for path in (None, file)
             )
-            cost.values.append((with_it["cpu_s_per_s"] - without["cpu_s_per_s"]) * 3600)
             minutes = with_it["elapsed_s"] / 60
             growth.values.append((with_it["grown_bytes"] - without["grown_bytes"]) / 1000 / minutes)
         for _ in range(settings.long_repetitions):
@@ -279,21 +280,20 @@ def recording(driver: Driver, settings: Settings) -> list[Row]:
 
 
 def growth(driver: Driver, settings: Settings) -> list[Row]:
-    """CPU time of a turn late in a conversation, compared with an early one."""
-    early = {name: Figure() for name in settings.names}
+    """CPU time of a turn of a long conversation, compared with one of a short conversation at the same time."""
+    young = {name: Figure() for name in settings.names}
     ratio = {name: Figure() for name in settings.names}
     for name in _rounds(settings.names, settings.growth_repetitions):
-        number = settings.turns
         findings, _ = driver.run(
-            name, "turns", "take turns", says={"turns": number + 5}, log_audio=False, number=number
+            name, "turns", "take turns", says={"turns": settings.turns + 1_000}, log_audio=False, number=settings.turns
         )
-        times = [seconds * 1000 for seconds in findings["cpu_s"]]
-        first, last = percentile(times[8:108], 0.25), percentile(times[-100:], 0.25)  # the undisturbed ones
-        early[name].values.append(first)
-        ratio[name].values.append(last / first)
+        young[name].values.append(median(findings["young_s"]) * 1000)
+        ratio[name].values.append(
+            median(old / new for old, new in zip(findings["old_s"], findings["young_s"], strict=True))
+        )
     return [
-        Row("CPU per turn, around turn 50", "ms", early),
-        Row(f"CPU per turn, around turn {settings.turns}, over that", "x", ratio, "value", budget=1.1),
+        Row("CPU per turn, first 200 turns", "ms", young),
+        Row(f"CPU per turn, after {settings.turns} turns, over that", "x", ratio, "value", budget=1.1),
     ]
 
 

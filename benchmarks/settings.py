@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """A run; the defaults take about six minutes.
+    """A run; the defaults take about twelve minutes.
 
     Attributes:
         others: The contestants that are compared with the bare loop.
@@ -17,19 +17,21 @@ class Settings:
         steady_s: Length of a stretch whose CPU time is measured.
         crowd_step_s: How long each number of sessions is held.
         recorded_s: Length of the recorded conversation, in its own time.
+        recorded_min: How often the cost of a minute of recording is measured.
         tool_s: How long tools take.
         turns: Length of the long conversation.
         devices: Loudspeakers for interruptions: whether they count what they play, and their names.
     """
 
     others: tuple[str, ...] = ("rtvoice",)
-    repetitions: int = 4
-    long_repetitions: int = 2
-    crowd_repetitions: int = 1
-    growth_repetitions: int = 1
-    steady_s: float = 4.0
+    repetitions: int = 8
+    long_repetitions: int = 3
+    crowd_repetitions: int = 4
+    growth_repetitions: int = 3
+    steady_s: float = 3.0
     crowd_step_s: float = 1.5
     recorded_s: float = 120.0
+    recorded_min: int = 12
     tool_s: float = 2.0
     turns: int = 3_000
     devices: Mapping[bool, str] = field(default_factory=lambda: {False: "plain device", True: "counting device"})
@@ -46,8 +48,10 @@ def quick(others: tuple[str, ...]) -> Settings:
         others=others,
         repetitions=1,
         long_repetitions=1,
+        growth_repetitions=1,
         steady_s=1.5,
         recorded_s=20.0,
+        recorded_min=2,
         tool_s=0.5,
         turns=300,
         devices={False: "plain device"},

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import itertools
 import resource
 import selectors
 import time
@@ -17,6 +16,9 @@ from benchmarks.devices import Microphone, Speaker
 
 _DELTA_MS: Final = 100
 _PAGE: Final = resource.getpagesize()
+_FIRST_TURNS: Final = 10
+_COMPARED_TURNS: Final = 200
+_TURNS_LIMIT_S: Final = 150.0
 
 
 # --- conversations ---
@@ -186,11 +188,11 @@ async def crowd(contestant: Contestant, url: str, *, limit_ms: float, step_s: fl
 
         first = await measure(40)
         estimate = int(40 / max(first["cpu"], 0.05))  # too low: much of a small crowd's time is waking up
-        failures, number = 0, int(estimate * 0.9)
+        failures, number = 0, int(estimate * 1.1)
         while failures < 2 and number <= most:
             step = await measure(number)
             failures = failures + 1 if step["p99_ms"] > limit_ms else 0
-            number += max(2, estimate // 20)
+            number += max(2, estimate // 12)
     good = [step["sessions"] for step in steps if step["p99_ms"] <= limit_ms]
     return {"sessions": max(good, default=0), "steps": steps}
 
@@ -263,17 +265,72 @@ async def tools(contestant: Contestant, url: str, *, tool_s: float, last_marker:
 
 
 async def turns(contestant: Contestant, url: str, *, number: int) -> dict[str, Any]:
-    """Hold one conversation of so many turns; return the CPU time of each but the first, in seconds."""
-    times: list[float] = []
+    """Hold a conversation of so many turns; then go on with it and with a new one, a turn of each in turns.
 
-    async def note() -> str:
-        times.append(time.process_time())
+    Returns:
+        The CPU time of a turn of each from then on, in seconds: those of the old conversation, and those of the new.
+    """
+    old, young = _Turns(url, number), _Turns(url, _FIRST_TURNS)
+    times: dict[str, list[float]] = {"old_s": [], "young_s": []}
+    async with _conversations(contestant, [old.call]) as group:
+        await old.wait()
+        group.create_task(contestant.converse(young.call))
+        await young.wait()
+        for _ in range(_COMPARED_TURNS):
+            for which, key in ((old, "old_s"), (young, "young_s")):
+                cpu = time.process_time()
+                which.go_on()
+                await which.wait()
+                times[key].append(time.process_time() - cpu)
+        for each in (old, young):
+            each.end()
+    return times
+
+
+class _Turns:
+    """A conversation whose turns end in a call of a tool, which may be held up there.
+
+    Args:
+        url: The server.
+        freely: So many turns are not held up.
+    """
+
+    def __init__(self, url: str, freely: int) -> None:
+        self._freely = freely
+        self._may_go_on = asyncio.Event()
+        self._waits = asyncio.Event()
+        self.call = Call(url, Microphone(1), Speaker(instant=True, counts=True), [Tool("note", self._note)])
+
+    async def _note(self) -> str:
+        self._freely -= 1
+        if self._freely < 0:
+            await asyncio.sleep(0.002)  # what came with the call belongs to this turn
+            self._may_go_on.clear()
+            self._waits.set()
+            await self._may_go_on.wait()
         return "noted"
 
-    call = Call(url, Microphone(1), Speaker(instant=True, counts=True), [Tool("note", note)])
-    async with _conversations(contestant, [call]):
-        await _until(lambda: len(times) >= number, f"{number} turns", limit_s=150)
-    return {"cpu_s": [after - before for before, after in itertools.pairwise(times)]}
+    def go_on(self) -> None:
+        """Begin the next turn."""
+        self._waits.clear()
+        self._may_go_on.set()
+
+    def end(self) -> None:
+        """End the conversation."""
+        self._may_go_on.set()
+        self.call.over.set()
+
+    async def wait(self) -> None:
+        """Wait until a turn is over, and the next may begin."""
+        async with asyncio.timeout(_TURNS_LIMIT_S):
+            await self._waits.wait()
+
+
+async def recorder(_: Contestant, __: str, *, path: str, minutes: int) -> dict[str, Any]:
+    """Record so many minutes of sound, with nothing around rtvoice's recorder."""
+    from benchmarks.recording import cost_per_hour  # what it needs would weigh on all other clients
+
+    return {"s_per_h": [await cost_per_hour(Path(path)) for _ in range(minutes)]}
 
 
 TASKS: Final[dict[str, Callable[..., Any]]] = {
@@ -284,6 +341,7 @@ TASKS: Final[dict[str, Callable[..., Any]]] = {
     "diary": diary,
     "tools": tools,
     "turns": turns,
+    "recorder": recorder,
 }
 
 
