@@ -22,7 +22,7 @@ _BARE_IMPORT_USED: Final = "from pydantic import BaseModel, TypeAdapter; import 
 _IMPORTS: Final = {"rtvoice": ("import rtvoice", "from rtvoice import RealtimeAgent")}
 """What a user writes first, and what for a conversation."""
 _IMPORT_TIMER: Final = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
-_RECORDING_SPEED: Final = 20.0
+_RECORDING_SPEED: Final = 120.0
 
 
 def _rounds(names: Sequence[str], repetitions: int) -> list[str]:
@@ -229,28 +229,10 @@ def recording(driver: Driver, settings: Settings) -> list[Row]:
     cost, growth, stall, busy, busy_without, collection = (Figure() for _ in range(6))
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder) / "conversation.wav")
-        cost.values = driver.run("rtvoice", "recorder", path=file, minutes=settings.recorded_min, speed=60.0)[0][
-            "s_per_h"
-        ]
-        for _ in range(settings.long_repetitions):
-            without, with_it = (
-                driver.run(
-                    "rtvoice",
-                    "steady",
-                    "speak",
-                    says={"delta_ms": 100, "pace": _RECORDING_SPEED},
-                    log_audio=False,
-                    speed=_RECORDING_SPEED,
-                    seconds=settings.recorded_s,
-                    warm_s=20,
-                    microphone=True,
-                    speech=True,
-                    recording=path,
-                )[0]
-                for path in (None, file)
-            )
-            minutes = with_it["elapsed_s"] / 60
-            growth.values.append((with_it["grown_bytes"] - without["grown_bytes"]) / 1000 / minutes)
+        for _ in range(settings.recordings):
+            findings, _ = driver.run("rtvoice", "recorder", path=file, speed=_RECORDING_SPEED)
+            cost.values.append(findings["s_per_h"])
+            growth.values.append(findings["bytes_per_min"] / 1000)
         for _ in range(settings.long_repetitions):
             for path in (None, file):
                 findings, _ = driver.run(

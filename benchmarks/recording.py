@@ -5,26 +5,35 @@ In a whole conversation it is one per cent of the CPU time, and drowns in the no
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from rtvoice.components.recorder import Recorder
 from rtvoice.events import AssistantAudioPlayedEvent, EventBus, UserAudioCapturedEvent
 
-_BLOCK_S = 0.2
+_BLOCK_S: Final = 0.2
+_MINUTES: Final = 10
 
 
-async def cost_per_hour(file: Path) -> float:
-    """Let nobody, then a recorder hear a minute of conversation; return its CPU time, in seconds per hour."""
+async def measure(file: Path, *, resident_bytes: Callable[[], int]) -> tuple[float, float]:
+    """Let nobody, then a recorder hear ten minutes of conversation.
+
+    Returns:
+        What the recorder adds: CPU time in seconds per hour; memory in bytes per minute, from the sixth minute on.
+    """
     bus = EventBus()
-    without = await _minute(bus)
+    without = sum([await _minute(bus) for _ in range(_MINUTES)])
     recorder = Recorder(bus, file, object())  # an output without a tap
-    begin = time.process_time()
     await recorder.start()
     async with asyncio.TaskGroup() as group:
         group.create_task(recorder.run())
-        await _minute(bus)
+        with_it = sum([await _minute(bus) for _ in range(_MINUTES // 2)])
+        memory = resident_bytes()
+        with_it += sum([await _minute(bus) for _ in range(_MINUTES // 2)])
+        memory = resident_bytes() - memory
         await recorder.stop()
-    return 60 * (time.process_time() - begin - without)
+    return (with_it - without) * 60 / _MINUTES, memory / (_MINUTES // 2)
 
 
 async def _minute(bus: EventBus) -> float:

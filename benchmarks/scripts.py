@@ -46,17 +46,16 @@ async def listen(client: Client) -> None:
     """Say nothing."""
 
 
-async def speak(client: Client, *, delta_ms: int, pace: float = 1.0, response_s: float = 5.0) -> None:
+async def speak(client: Client, *, delta_ms: int, response_s: float = 5.0) -> None:
     """Speak without a pause until the client is gone: one response after the other, with transcripts.
 
     Args:
         client: The client.
         delta_ms: Length of a delta.
-        pace: Speed; 1 for real time.
         response_s: Length of a response, in seconds of its audio.
     """
     loop = asyncio.get_running_loop()
-    period = delta_ms / 1000 / pace
+    period = delta_ms / 1000
     due = loop.time() + 0.05
     number = 0
     while not client.gone:

@@ -16,8 +16,7 @@ class Settings:
         growth_repetitions: Of the long conversation.
         steady_s: Length of a stretch whose CPU time is measured.
         crowd_step_s: How long each number of sessions is held.
-        recorded_s: Length of the recorded conversation, in its own time.
-        recorded_min: How often the cost of a minute of recording is measured.
+        recordings: How often the cost of recording is measured.
         tool_s: How long tools take.
         turns: Length of the long conversation.
         devices: Loudspeakers for interruptions: whether they count what they play, and their names.
@@ -30,8 +29,7 @@ class Settings:
     growth_repetitions: int = 3
     steady_s: float = 3.0
     crowd_step_s: float = 1.5
-    recorded_s: float = 120.0
-    recorded_min: int = 12
+    recordings: int = 6
     tool_s: float = 2.0
     turns: int = 3_000
     devices: Mapping[bool, str] = field(default_factory=lambda: {False: "plain device", True: "counting device"})
@@ -50,8 +48,7 @@ def quick(others: tuple[str, ...]) -> Settings:
         long_repetitions=1,
         growth_repetitions=1,
         steady_s=1.5,
-        recorded_s=20.0,
-        recorded_min=2,
+        recordings=1,
         tool_s=0.5,
         turns=300,
         devices={False: "plain device"},

@@ -326,11 +326,12 @@ class _Turns:
             await self._waits.wait()
 
 
-async def recorder(_: Contestant, __: str, *, path: str, minutes: int) -> dict[str, Any]:
-    """Record so many minutes of sound, with nothing around rtvoice's recorder."""
-    from benchmarks.recording import cost_per_hour  # what it needs would weigh on all other clients
+async def recorder(_: Contestant, __: str, *, path: str) -> dict[str, Any]:
+    """Record some minutes of sound, with nothing around rtvoice's recorder."""
+    from benchmarks.recording import measure  # what it needs would weigh on all other clients
 
-    return {"s_per_h": [await cost_per_hour(Path(path)) for _ in range(minutes)]}
+    cost, growth = await measure(Path(path), resident_bytes=_resident_bytes)
+    return {"s_per_h": cost, "bytes_per_min": growth}
 
 
 TASKS: Final[dict[str, Callable[..., Any]]] = {
