@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from rtvoice.audio.devices import AudioOutputDevice, ReportsLoss, SupportsFinishResponse, SupportsPause
-from rtvoice.audio.pcm import SAMPLE_BYTES, samples_in
+from rtvoice.audio.pcm import SAMPLE_BYTES, SAMPLE_RATE, samples_in
 from rtvoice.audio.position import HeardClock, PlaybackClock, clock_for
 from rtvoice.cancellation import is_being_cancelled
 from rtvoice.errors import AudioDeviceError
@@ -15,6 +15,8 @@ from rtvoice.errors import AudioDeviceError
 _LOOKS_PER_LIMIT: Final = 4
 """How often a device is looked at within the time that it may stand still."""
 
+_KEPT_SAMPLES: Final = SAMPLE_RATE
+"""Audio beyond this is looked through for what has been heard by now."""
 _STANDING_LOOK_S: Final = 0.1
 """How often to ask a clock that stands, in seconds."""
 
@@ -220,7 +222,8 @@ class LastingOutput:
     def _remember(self, pcm: bytes) -> None:
         self._unheard.append(pcm)
         self._unheard_samples += samples_in(pcm)
-        self._drop_heard()
+        if self._unheard_samples > _KEPT_SAMPLES:
+            self._drop_heard()
 
     def _drop_heard(self) -> None:
         unheard = self.clock.unheard(asyncio.get_running_loop().time())

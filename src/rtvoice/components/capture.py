@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncGenerator, Callable
 from typing import Final, Literal
 
@@ -154,6 +155,7 @@ class Capture:
         loop = asyncio.get_running_loop()
         aligner = SampleAligner()
         started_at = loop.time()
+        due = -math.inf  # when our patience with the device ends
         captured_s = 0.0
         count = 0
         chunks = self._device.stream_chunks()
@@ -161,7 +163,12 @@ class Capture:
             async for chunk in chunks:
                 now = loop.time()
                 self._has_worked = True
-                self._extend(patience, self._watch.delivered(now))
+                deadline = self._watch.delivered(now)
+                if deadline is not None and due < deadline:
+                    due = (
+                        deadline + _LATE_S
+                    )  # moved now and then: a timer for each of 50 chunks a second would cost more
+                    patience.reschedule(due)
                 pcm = aligner.take(bytes(chunk))
                 following = len(pcm)
                 for piece in pieces(pcm, _PIECE if self.clean is None else _CLEANED_PIECE):
@@ -172,6 +179,7 @@ class Capture:
                     else:
                         self._bus.publish(UserAudioCapturedEvent(pcm=piece, captured_at=now))
                     while captured_s > now - started_at and self._network_is_behind():
+                        due = -math.inf
                         patience.reschedule(None)  # we make the device wait
                         await asyncio.sleep(_POLL_S)  # the backlog is a number, not an event
                         now = loop.time()
@@ -195,13 +203,6 @@ class Capture:
             await asyncio.sleep(0)  # one piece per turn of the loop
         if pcm:
             self._bus.publish(UserAudioCapturedEvent(pcm=pcm, captured_at=captured_at))
-
-    @staticmethod
-    def _extend(patience: asyncio.Timeout, deadline: float | None) -> None:
-        """Move the time by which the device has to deliver; a timer for each of 50 chunks a second would cost more."""
-        due = patience.when()
-        if deadline is not None and (due is None or due < deadline):  # one that is steady stays so
-            patience.reschedule(deadline + _LATE_S)
 
     def _report_stall(self) -> None:
         may_reopen = self._recovery.may_reopen(has_worked=self._has_worked)

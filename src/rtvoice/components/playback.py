@@ -273,25 +273,23 @@ class Playback:
     async def _play(self, event: AssistantAudioReceivedEvent) -> None:
         if event.response_id in self._dropped:
             return
-        pcm = self._align(event)
-        self._receive(event, samples_in(pcm))
+        pcm = self._receive(event)
         await self._may_play.wait()
         is_large = len(pcm) > _LARGE_CHUNK and not self._counts
         for piece in pieces(pcm, _PIECE if is_large else len(pcm)):
             if event.response_id not in self._dropped:
                 await self._hand_over(event.response_id, piece)
 
-    def _align(self, event: AssistantAudioReceivedEvent) -> bytes:
-        """Return the whole samples of an event; an odd last byte waits for the item's next one."""
-        key = _key(event)
+    def _receive(self, event: AssistantAudioReceivedEvent) -> bytes:
+        """Enter audio into the ledger; return its whole samples: an odd last byte waits for the item's next audio."""
+        key = ItemKey(event.response_id, event.item_id, event.content_index)
         if key != self._aligned:
             self._aligner.reset()
             self._aligned = key
-        return self._aligner.take(event.pcm)
-
-    def _receive(self, event: AssistantAudioReceivedEvent, samples: int) -> None:
+        pcm = self._aligner.take(event.pcm)
         self._audible[event.response_id] = None
-        self._ledger.accept(_key(event), samples)
+        self._ledger.accept(key, samples_in(pcm))
+        return pcm
 
     async def _hand_over(self, response_id: str, pcm: bytes) -> None:
         await self._output.ready()
@@ -427,7 +425,7 @@ class Playback:
                 self._taken += 1
             elif type(event) is AssistantAudioReceivedEvent:
                 if event.response_id not in self._dropped:
-                    self._receive(event, samples_in(self._align(event)))
+                    self._receive(event)
             elif type(event) is ResponseFinishedEvent:
                 self._complete(event.response_id)
             elif type(event) in self._on_event:
@@ -438,10 +436,6 @@ class Playback:
         self._dropped.update(dict.fromkeys(response_ids))
         while len(self._dropped) > _REMEMBERED:
             self._dropped.popitem(last=False)
-
-
-def _key(event: AssistantAudioReceivedEvent) -> ItemKey:
-    return ItemKey(event.response_id, event.item_id, event.content_index)
 
 
 def _interruption(
