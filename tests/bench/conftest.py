@@ -58,10 +58,11 @@ class Connection:
             raise ConnectionClosedOK(close, close, True)
         return frame
 
-    def send_now(self, frame: bytes) -> bool:
+    can_send_now = True
+
+    def send_now(self, frame: bytes) -> None:
         self.sent += 1
         self.last = frame
-        return True
 
     async def ping(self) -> asyncio.Future[float]:
         pong = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""A microphone chunk: one event, one frame, one hop, no copy of the sound but its base64."""
+"""A microphone chunk: one event, one frame, no hop, no copy of the sound but its base64."""
 
 import base64
 import json
@@ -20,8 +20,8 @@ def test_events_frames_and_wake_ups(rig: Any) -> None:
         iterations, callbacks = await rig.cost(lambda: rig.microphone.speak(CHUNK))
         assert rig.published == {"UserAudioCapturedEvent": 200}
         assert rig.connection.sent - sent == 200
-        assert iterations <= 2.2, "capture wakes up, then the session's writer; now and then capture makes way"
-        assert callbacks <= 2.5
+        assert iterations <= 1.2, "capture wakes up and the frame is sent; now and then capture makes way"
+        assert callbacks <= 1.2
 
     rig.run(body)
 

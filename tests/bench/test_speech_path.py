@@ -1,4 +1,4 @@
-"""An audio delta: one parse, one event, one hop, no copy of the sound; transcripts wake nobody twice."""
+"""An audio delta: one parse, one event, no hop (one before Python 3.12), no copy of the sound."""
 
 import json
 import sys
@@ -6,8 +6,13 @@ from typing import Any
 
 import pytest
 
+from rtvoice import eager
 from rtvoice.events import AssistantAudioReceivedEvent
 from rtvoice.realtime import server_events
+
+MOST = (1.2, 1.2) if eager.START_AT_ONCE else (2.2, 3.2)
+"""Turns of the loop and callbacks: the reader wakes up and the sound is played; without eager tasks, playback's feeder
+wakes up for that, and the reader makes way for it."""
 
 SOUND = bytes(range(240)) * 20
 
@@ -21,8 +26,9 @@ def test_events_and_wake_ups_of_an_audio_delta(rig: Any) -> None:
         iterations, callbacks = await rig.cost(lambda: rig.say_delta(SOUND))
         assert rig.published == {"AssistantAudioReceivedEvent": 200}
         assert rig.loudspeaker.chunks == 201
-        assert iterations <= 2.2, "the session's reader wakes up, then playback's feeder"
-        assert callbacks <= 3.2, "the reader lets the feeder play before it reads on"
+        most_iterations, most_callbacks = MOST
+        assert iterations <= most_iterations
+        assert callbacks <= most_callbacks
 
     rig.run(body)
 
@@ -61,8 +67,9 @@ def test_events_and_wake_ups_of_a_delta_with_its_transcript(rig: Any) -> None:
         iterations, callbacks = await rig.cost(both)
         assert rig.published["AssistantAudioReceivedEvent"] == 200
         assert rig.published.total() <= 3 * 200
-        assert iterations <= 2.2, "both are read at once"
-        assert callbacks <= 4.2
+        most_iterations, most_callbacks = MOST
+        assert iterations <= most_iterations, "both are read at once"
+        assert callbacks <= most_callbacks + 1
 
     rig.run(body)
 

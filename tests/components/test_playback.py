@@ -1,6 +1,8 @@
 import asyncio
+import functools
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
+import types
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rtvoice import eager
 from rtvoice.audio.devices import PlaybackPosition
 from rtvoice.components import playback
 from rtvoice.components.playback import Playback
@@ -41,6 +44,45 @@ from rtvoice.testing import PausableSpeaker, PositionedSpeaker, VirtualSpeaker
 from rtvoice.testing.clock import run
 
 pytestmark = pytest.mark.virtual_clock
+
+
+def start_by_hand(coroutine: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+    """What `eager.start` does, in so far as the tests can do it with Python 3.11."""
+    loop = asyncio.get_running_loop()
+
+    @types.coroutine
+    def go_on(waited_for: Any) -> Generator[Any, Any, None]:
+        while True:
+            try:
+                step = functools.partial(coroutine.send, (yield waited_for))
+            except BaseException as error:
+                step = functools.partial(coroutine.throw, error)
+            try:
+                waited_for = step()
+            except StopIteration:
+                return
+
+    async def rest(waited_for: Any) -> None:
+        await go_on(waited_for)
+
+    done: asyncio.Future[None] = loop.create_future()
+    try:
+        return loop.create_task(rest(coroutine.send(None)))
+    except StopIteration:
+        done.set_result(None)
+    except Exception as error:
+        done.set_exception(error)
+    return done
+
+
+@pytest.fixture(autouse=True, params=["at once", "a turn later"])
+def sound_is_handed_over(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways in which sound comes to the device, whatever Python can do."""
+    if not eager.START_AT_ONCE:
+        monkeypatch.setattr(eager, "start", start_by_hand)
+    monkeypatch.setattr(eager, "START_AT_ONCE", request.param == "at once")
+    return str(request.param)
+
 
 MS = 24
 """Samples."""
@@ -314,6 +356,88 @@ async def test_a_spare_byte_does_not_spoil_the_next_item() -> None:
         bench.done("r1", "incomplete")
         await asyncio.sleep(1)
         assert bench.device.heard_pcm == first + second
+
+
+async def test_sound_need_not_wait_for_the_feeder(sound_is_handed_over: str) -> None:
+    async with playing(PositionedSpeaker()) as bench:
+        bench.begin("r1")
+        await asyncio.sleep(0.01)
+        bench.audio("r1", 100)
+        bench.audio("r1", 100)
+        handed_over_ms = bench.device.position().accepted / MS  # type: ignore[attr-defined]
+        assert handed_over_ms == (200 if sound_is_handed_over == "at once" else 0)
+        bench.audio_done("r1")
+        bench.audio("r1", 100, "another item")  # it must not overtake
+        assert bench.device.position().accepted / MS == handed_over_ms  # type: ignore[attr-defined]
+        bench.done("r1")
+        await asyncio.sleep(1)
+        assert bench.device.heard_pcm == bench.received["r1"]
+
+
+class PacedSpeaker(PositionedSpeaker):
+    """Takes a moment for every chunk."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.calls = self.most_calls = 0
+        self.cancelled = 0
+
+    async def play_chunk(self, chunk: bytes) -> None:
+        self.calls += 1
+        self.most_calls = max(self.calls, self.most_calls)
+        try:
+            await asyncio.sleep(self.seconds)
+            await super().play_chunk(chunk)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.calls -= 1
+
+
+async def test_a_device_that_makes_one_wait_gets_one_chunk_after_the_other() -> None:
+    async with playing(device := PacedSpeaker(0.03)) as bench:
+        bench.begin("r1")
+        for _ in range(10):
+            await asyncio.sleep(0.01)
+            bench.audio("r1", 20)
+        bench.done("r1")
+        await asyncio.sleep(2)
+        assert device.most_calls == 1
+        assert device.heard_pcm == bench.received["r1"]
+        assert bench.story() == ["started r1", "stopped r1", "silent"]
+
+
+async def test_an_interruption_while_the_device_makes_one_wait() -> None:
+    async with playing(device := PacedSpeaker(0.2)) as bench:
+        bench.begin("r1")
+        await asyncio.sleep(0.01)
+        bench.audio("r1", 100)
+        bench.user_speaks()  # before the feeder has noticed that it has to wait
+        bench.audio("r1", 100, late=True)
+        await asyncio.sleep(0.01)
+        assert bench.interruption.played_ms == 0
+        bench.done("r1", "cancelled")
+        bench.respond("r2", 100, 100)
+        await asyncio.sleep(2)
+        assert device.most_calls == 1
+        assert device.heard_pcm.endswith(bench.received["r2"])
+        assert bench.story()[-3:] == ["started r2", "stopped r2", "silent"]
+
+
+async def test_nothing_is_left_of_a_device_that_makes_one_wait_for_ever() -> None:
+    bench = Bench(device := PacedSpeaker(3_600))
+    await bench.playback.start()
+    running = asyncio.ensure_future(bench.playback.run())
+    await asyncio.sleep(0.01)
+    bench.respond("r1", 100, 100)
+    await asyncio.sleep(0.1)
+    assert device.calls == 1
+    running.cancel()
+    await asyncio.wait([running])
+    assert (device.calls, device.cancelled) == (0, 1)
+    await bench.playback.stop()
 
 
 async def test_huge_chunks_are_handed_over_in_pieces_that_can_be_cut() -> None:

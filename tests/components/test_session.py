@@ -364,6 +364,22 @@ async def test_what_the_parts_say_is_sent_in_order() -> None:
         assert session.user_audio == b"".join(bytes([number]) * 960 for number in range(4))
 
 
+async def test_microphone_audio_is_sent_at_once_while_the_writer_waits() -> None:
+    async with RealtimeEmulator(detect_speech=False) as server, session_with(server.provider) as bench:
+        await bench.session.wait_for_server()
+        await server.sent("session.updated")
+        await asyncio.sleep(1)
+        before = bench.session.stats.frames_sent
+        bench.bus.publish(UserAudioCapturedEvent(pcm=bytes(960), captured_at=0.0))
+        assert bench.session.stats.frames_sent == before + 1
+        bench.bus.publish(SendMessageCommand(text="Hello?", respond=False))
+        bench.bus.publish(UserAudioCapturedEvent(pcm=bytes(960), captured_at=0.0))
+        assert bench.session.stats.frames_sent == before + 1, "it would overtake the message"
+        await server.received("conversation.item.create")
+        await server.received("input_audio_buffer.append")
+        assert bench.session.stats.frames_sent == before + 3
+
+
 async def test_microphone_audio_alone_looks_at_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     async with RealtimeEmulator(detect_speech=False) as server, session_with(server.provider) as bench:
         await bench.session.wait_for_server()

@@ -244,6 +244,93 @@ async def test_a_reader_that_lets_others_take_what_was_left_waits_for_the_next()
     assert [*read[:-1], *rest, read[-1]] == words(*map(str, range(100)), "next")
 
 
+class Taker:
+    """Takes words at once, while it may."""
+
+    def __init__(self) -> None:
+        self.takes = True
+        self.taken: list[Word] = []
+        self.inbox = Inbox((Word, Shout), at_once={Word: self.take})
+
+    def take(self, word: Word) -> bool:
+        if self.takes:
+            self.taken.append(word)
+        return self.takes
+
+
+async def test_a_part_that_waits_may_take_events_at_once() -> None:
+    taker = Taker()
+    reading = asyncio.create_task(taker.inbox.get())
+    await asyncio.sleep(0)
+    for word in words("a", "b"):
+        taker.inbox.put(word)
+    assert taker.taken == words("a", "b")
+    assert not len(taker.inbox)
+    await asyncio.sleep(0)
+    assert not reading.done()
+    taker.inbox.put(Shout("c"))
+    assert await reading == Shout("c")
+
+
+async def test_what_a_part_does_not_want_at_once_waits_for_it() -> None:
+    taker = Taker()
+    taker.takes = False
+    reading = asyncio.create_task(taker.inbox.get())
+    await asyncio.sleep(0)
+    taker.inbox.put(Word("a"))
+    assert await reading == Word("a")
+    assert not taker.taken
+
+
+@pytest.mark.parametrize("first", [Word("first"), Shout("first")])
+async def test_nothing_that_waits_is_overtaken_by_what_could_be_taken_at_once(first: Event) -> None:
+    taker = Taker()
+    taker.inbox.put(first)  # nobody is there yet
+    taker.inbox.put(Word("second"))
+    assert [await taker.inbox.get(), await taker.inbox.get()] == [first, Word("second")]
+    taker.takes = False
+    reading = asyncio.create_task(taker.inbox.get())
+    await asyncio.sleep(0)
+    taker.inbox.put(first)
+    taker.takes = True
+    taker.inbox.put(Word("second"))  # its reader is about to wake up
+    assert [await reading, await taker.inbox.get()] == [first, Word("second")]
+    assert not taker.taken
+
+
+async def test_a_reader_that_has_been_woken_takes_nothing_at_once_even_if_others_have_emptied_its_inbox() -> None:
+    taker = Taker()
+    reading = asyncio.create_task(taker.inbox.get())
+    await asyncio.sleep(0)
+    taker.inbox.put(Shout("a"))
+    assert taker.inbox.take() == Shout("a")
+    taker.inbox.put(Word("b"))
+    assert not taker.taken
+    assert await reading == Word("b")
+
+
+async def test_a_closed_inbox_takes_nothing_at_once() -> None:
+    taker = Taker()
+    reading = asyncio.create_task(taker.inbox.get())
+    await asyncio.sleep(0)
+    taker.inbox.close()
+    taker.inbox.put(Word("a"))
+    with pytest.raises(InboxClosed):
+        await reading
+    assert not taker.taken
+
+
+async def test_the_bus_passes_on_what_is_taken_at_once() -> None:
+    bus, taken = EventBus(), list[Word]()
+    inbox = bus.open_inbox(Word, Shout, at_once={Word: lambda word: taken.append(word) is None})
+    other = bus.open_inbox(Word)
+    reading = asyncio.create_task(inbox.get())
+    await asyncio.sleep(0)
+    bus.publish(Word("a"))
+    assert taken == list(other.take_all()) == words("a")
+    reading.cancel()
+
+
 operation = st.one_of(
     st.tuples(st.just("word"), st.integers(0, 9)),
     st.tuples(st.just("shout"), st.integers(0, 9)),

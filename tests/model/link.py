@@ -146,11 +146,13 @@ class ClientEnd:
         if self._error is not None:
             raise self._error
 
-    def send_now(self, frame: bytes) -> bool:
-        if self._is_full or self._error is not None:
-            return False
+    @property
+    def can_send_now(self) -> bool:
+        return not self._is_full and self._error is None
+
+    def send_now(self, frame: bytes) -> None:
+        assert self.can_send_now
         self.take(frame)
-        return True
 
     @property
     def _is_full(self) -> bool:

@@ -44,11 +44,12 @@ class Socket:
             raise self.failure
         return self.frames.pop(0)
 
-    def send_now(self, frame: bytes) -> bool:
-        if self.sent:
-            return False
+    @property
+    def can_send_now(self) -> bool:
+        return not self.sent
+
+    def send_now(self, frame: bytes) -> None:
         self.sent.append(frame)
-        return True
 
     async def send(self, message: Any, text: bool | None = None) -> None:
         if len(self.sent) == 2:
@@ -80,8 +81,9 @@ async def test_frames_both_ways_and_the_end(
     socket = Socket(b'{"type":"a"}', failure=closed)
     wiretap = Wiretap(socket, log, "wss://host/path?key=1")
     assert await wiretap.recv(decode=False) == b'{"type":"a"}'
-    assert wiretap.send_now(b'{"type":"b"}')
-    assert not wiretap.send_now(b'{"type":"c"}')
+    assert wiretap.can_send_now
+    wiretap.send_now(b'{"type":"b"}')
+    assert not wiretap.can_send_now
     await wiretap.send(b'{"type":"c"}', text=True)
     assert socket.sent == [b'{"type":"b"}', (b'{"type":"c"}', True)]
     assert wiretap.transport == "transport"

@@ -160,6 +160,11 @@ class LastingOutput:
             await self._ask(self._device.play_chunk, pcm)
             await self.ready()
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether `ready` would return at once."""
+        return self._works.is_set()
+
     async def ready(self) -> None:
         """Wait while the device is being opened again."""
         await self._works.wait()

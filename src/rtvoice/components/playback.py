@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal
 
+from rtvoice import eager
 from rtvoice.audio.devices import AudioOutputDevice, AudioStats, SupportsPause, SupportsPosition
 from rtvoice.audio.lasting_output import LastingOutput, StalledError
 from rtvoice.audio.pcm import SampleAligner, pieces, samples_in
@@ -67,6 +68,13 @@ _LARGE_CHUNK: Final = 9_600
 """Chunks over 200 ms are handed over in pieces, so that a device that writes them whole can be cut."""
 _PIECE: Final = 4_800
 _PAUSES: Final = (PausePlaybackCommand, ResumePlaybackCommand)
+
+
+class _Look:
+    """Has the feeder wait for audio that was handed over as it came in."""
+
+
+_LOOK: Final = _Look()
 
 
 class Playback:
@@ -124,7 +132,10 @@ class Playback:
             device, recover=self._recover, silent_if_lost=on_lost == "continue", stall_s=stall_s
         )
         self._unplayed = bus.open_inbox(
-            *self.hears, in_order=True, limits_ms={AssistantAudioReceivedEvent: UNPLAYED_AUDIO_LIMIT_MS}
+            *self.hears,
+            in_order=True,
+            limits_ms={AssistantAudioReceivedEvent: UNPLAYED_AUDIO_LIMIT_MS},
+            at_once={AssistantAudioReceivedEvent: self._play_now},
         )
         self._cutting = (InterruptCommand,) if judged_elsewhere else (SpeechDetectedEvent, InterruptCommand)
         self._interruptions = bus.open_inbox(*self._cutting, *_PAUSES, in_order=True)
@@ -142,6 +153,8 @@ class Playback:
         self._announced: str | None = None  # the one of them that the listener knows of
         self._ending: set[str] = set()  # those that the server has finished
         self._dropped: OrderedDict[str, None] = OrderedDict()  # responses that were interrupted
+        self._never_waits = eager.START_AT_ONCE  # the device, as far as we know
+        self._waiting: asyncio.Task[None] | None = None  # the audio for which it did, or has failed
         self._handed_over_at = 0.0
         self._hint_works = False
         self._counts = isinstance(device, SupportsPosition)
@@ -234,8 +247,20 @@ class Playback:
     # --- feeding the device ---
 
     async def _feed(self) -> None:
+        try:
+            await self._feed_on()
+        finally:
+            if self._waiting is not None:
+                self._waiting.cancel()
+                await asyncio.wait([self._waiting])
+
+    async def _feed_on(self) -> None:
         while True:
             event = await self._unplayed.get(self._time_to_next_look())
+            if self._waiting is not None:
+                await asyncio.wait([self._waiting])
+                self._waiting.result()
+                self._waiting = None
             if type(event) in self._cutting:
                 self._taken += 1
             while self._judging and self._judged < self._taken:
@@ -251,6 +276,18 @@ class Playback:
                 await self._may_play.wait()  # only then it is known when the next end will be heard
             elif type(event) in self._on_event:
                 self._on_event[type(event)](event)
+
+    def _play_now(self, event: AssistantAudioReceivedEvent) -> bool:
+        """Hand over audio as it comes in, while the feeder waits and nothing stands in the way."""
+        is_free = not self._ending and self._judged >= self._taken and self._may_play.is_set() and self._output.is_ready
+        if not (self._never_waits and is_free):
+            return False
+        playing = eager.start(self._play(event))
+        if not eager.has_succeeded(playing):
+            self._never_waits = False
+            self._waiting = playing
+            self._unplayed.put_first(_LOOK)
+        return True
 
     def _response_started(self, event: ResponseStartedEvent) -> None:
         self._generating[event.response_id] = None
@@ -430,6 +467,8 @@ class Playback:
                 self._complete(event.response_id)
             elif type(event) in self._on_event:
                 self._on_event[type(event)](event)
+        if self._waiting is not None:
+            self._unplayed.put_first(_LOOK)
 
     def _drop(self, response_ids: Iterable[str]) -> None:
         """Play nothing more of these responses."""

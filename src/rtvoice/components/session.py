@@ -191,7 +191,11 @@ class Session:
         self._dialler = Dialler(provider, model, ssl_context=ssl_context, proxy=proxy, wiretap=wiretap)
         self._policy = reconnect
         self._limits = watchdogs or WatchdogPolicy()
-        self._inbox = bus.open_inbox(*self.hears, limits_ms={UserAudioCapturedEvent: UNSENT_AUDIO_LIMIT_MS})
+        self._inbox = bus.open_inbox(
+            *self.hears,
+            limits_ms={UserAudioCapturedEvent: UNSENT_AUDIO_LIMIT_MS},
+            at_once={UserAudioCapturedEvent: self._send_audio_now},
+        )
         self._connection: Connection | None = None
         self._watch: ConnectionWatch | None = None  # over it
         self._left: Connection | None = None  # the one before, which is still to be closed
@@ -443,7 +447,8 @@ class Session:
                     return
                 counts["frames_received"] += 1
                 has_sound = len(facts) > 0 and type(facts[0]) is AssistantAudioReceivedEvent
-                if has_sound or counts["frames_received"] % _FAIR_SHARE == 0:
+                sound_waits = has_sound and self._bus.queued_ms(AssistantAudioReceivedEvent) > 0
+                if sound_waits or counts["frames_received"] % _FAIR_SHARE == 0:
                     await asyncio.sleep(0)  # sound is played before what came behind it is looked at
         except ConnectionLost as lost:
             self._closed(lost, watch.verdict)
@@ -519,7 +524,7 @@ class Session:
     async def _write_on(self, watch: ConnectionWatch) -> None:
         """Send what the others say; return when another connection has taken over."""
         backend, inbox, alarm = self._backend, self._inbox, _Alarm(self._inbox)
-        counts, send_now = self._counts, watch.connection.send_now
+        counts, connection = self._counts, watch.connection
         look = True  # microphone audio alone changes nothing that would have to be looked at
         try:
             while True:
@@ -534,7 +539,9 @@ class Session:
                             await self._flush(watch)  # in order: a commit ends the audio before it
                         counts["frames_sent"] += 1
                         frame = backend.append_audio(event.pcm)
-                        if not send_now(frame):
+                        if connection.can_send_now:
+                            connection.send_now(frame)
+                        else:
                             await watch.send(frame)
                     elif event is _WAKE:
                         await asyncio.sleep(0)  # first hear what the others say to the same frames
@@ -551,10 +558,21 @@ class Session:
         finally:
             alarm.off()
 
+    def _send_audio_now(self, event: UserAudioCapturedEvent) -> bool:
+        """Send microphone audio while the writer waits for something to send, if the network takes it at once."""
+        connection = self._current()
+        if not connection.can_send_now:
+            return False
+        self._counts["frames_sent"] += 1
+        connection.send_now(self._backend.append_audio(event.pcm))
+        return True
+
     async def _flush(self, watch: ConnectionWatch) -> None:
         for frame in self._backend.frames():
             self._counts["frames_sent"] += 1
-            if not watch.connection.send_now(frame):
+            if watch.connection.can_send_now:
+                watch.connection.send_now(frame)
+            else:
                 await watch.send(frame)
         self._publish(self._backend.facts())
         if self._backend.given_up is not None:

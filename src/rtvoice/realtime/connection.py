@@ -48,13 +48,15 @@ class _Socket(ClientConnection):
     those still go that way.
     """
 
-    def send_now(self, frame: bytes) -> bool:
+    @property
+    def can_send_now(self) -> bool:
         """See `Connection`."""
-        if self.paused or self.protocol.state is not State.OPEN or self.transport.is_closing():
-            return False
+        return not (self.paused or self.protocol.state is not State.OPEN or self.transport.is_closing())
+
+    def send_now(self, frame: bytes) -> None:
+        """See `Connection`."""
         self.protocol.send_text(frame)
         self.send_data()
-        return True
 
 
 class Connection:
@@ -87,10 +89,15 @@ class Connection:
         self._received += 1
         return frame
 
-    def send_now(self, frame: bytes) -> bool:
-        """Send a frame if there is no need to wait for the network; return whether it was sent."""
-        sent: bool = self._socket.send_now(frame)
-        return sent
+    @property
+    def can_send_now(self) -> bool:
+        """Whether a frame can be sent without waiting for the network."""
+        can: bool = self._socket.can_send_now
+        return can
+
+    def send_now(self, frame: bytes) -> None:
+        """Send a frame without waiting; only while `can_send_now`."""
+        self._socket.send_now(frame)
 
     async def send(self, frame: bytes) -> None:
         """Send a frame. It is on its way even if the waiting for the network is cancelled.
@@ -98,7 +105,8 @@ class Connection:
         Raises:
             ConnectionLost: It cannot be sent any more.
         """
-        if self.send_now(frame):
+        if self.can_send_now:
+            self.send_now(frame)
             return
         try:
             await self._socket.send(frame, text=True)

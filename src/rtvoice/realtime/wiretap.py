@@ -73,12 +73,10 @@ class Wiretap:
         self._log.frame(self._number, "agent", frame)
         return frame
 
-    def send_now(self, frame: bytes) -> bool:
-        """Send a frame if there is no need to wait for the network; return whether it was sent."""
-        sent: bool = self._socket.send_now(frame)
-        if sent:
-            self._log.frame(self._number, "server", frame)
-        return sent
+    def send_now(self, frame: bytes) -> None:
+        """Send a frame without waiting; only while ``can_send_now``."""
+        self._log.frame(self._number, "server", frame)
+        self._socket.send_now(frame)
 
     async def send(self, message: str | bytes, text: bool | None = None) -> None:
         """Send a frame."""
