@@ -37,20 +37,23 @@ class _Joined:
 
     def __init__(self, place: Callable[[float, bytes], None]) -> None:
         self._place = place
-        self._pcm = bytearray()
+        self._blocks: list[bytes] = []
+        self._size = 0
         self._begins = self._ends = -math.inf
 
     def add(self, at: float, pcm: bytes) -> None:
-        if abs(at - self._ends) > _JITTER_S or len(self._pcm) > _JOINED_BYTES:
+        if abs(at - self._ends) > _JITTER_S or self._size > _JOINED_BYTES:
             self.hand_over()
             self._begins = self._ends = at
-        self._pcm += pcm
+        self._blocks.append(pcm)
+        self._size += len(pcm)
         self._ends += len(pcm) / 48_000
 
     def hand_over(self) -> None:
-        if self._pcm:
-            self._place(self._begins, bytes(self._pcm))
-            self._pcm.clear()
+        if self._blocks:
+            self._place(self._begins, b"".join(self._blocks))
+            self._blocks.clear()
+            self._size = 0
         self._ends = -math.inf  # the next block says itself when it was
 
 
@@ -120,16 +123,16 @@ class Recorder:
         """Record what has been said since the last time: once a second, not for each of 50 blocks."""
         captured, played = self._captured, self._played
         for event in self._inbox.take_all():
-            match event:
-                case UserAudioCapturedEvent():
-                    captured.add(event.captured_at - len(event.pcm) / 48_000, event.pcm)
-                case AssistantAudioPlayedEvent():
-                    if self._tap_source is None:
-                        played.add(event.starts_at, event.pcm)
-                case AssistantInterruptedEvent():  # pragma: no branch - the last of all that it hears
-                    if self._tap_source is None and event.cut_at is not None:
-                        played.hand_over()
-                        self._writer.cut(event.cut_at)
+            kind = type(event)
+            if kind is UserAudioCapturedEvent:
+                captured.add(event.captured_at - len(event.pcm) / 48_000, event.pcm)
+            elif self._tap_source is not None:
+                pass  # it shows what is played
+            elif kind is AssistantAudioPlayedEvent:
+                played.add(event.starts_at, event.pcm)
+            elif event.cut_at is not None:
+                played.hand_over()
+                self._writer.cut(event.cut_at)
         captured.hand_over()
         played.hand_over()
 
