@@ -431,7 +431,10 @@ async def test_nothing_is_left_of_a_device_that_makes_one_wait_for_ever() -> Non
     await bench.playback.start()
     running = asyncio.ensure_future(bench.playback.run())
     await asyncio.sleep(0.01)
-    bench.respond("r1", 100, 100)
+    bench.begin("r1")
+    await asyncio.sleep(0.01)
+    bench.audio("r1", 100)
+    bench.audio("r1", 100)
     await asyncio.sleep(0.1)
     assert device.calls == 1
     running.cancel()

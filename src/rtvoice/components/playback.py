@@ -178,8 +178,7 @@ class Playback:
         """Close the device, if opening it was attempted. What it has not played is dropped."""
         self._interruptions.close()
         self._may_play.set()
-        for _ in self._unplayed.take_all():
-            pass
+        self._unplayed.take_all()
         self._unplayed.close()
         self._drop(self._audible)
         cut_off, self._announced = self._announced, None

@@ -238,7 +238,7 @@ class Session:
             ConfigurationError: The provider's URL is none.
         """
         self._use(await self._dialler.open())
-        early = list(self._inbox.take_all())
+        early = self._inbox.take_all()
         for event in early:
             if isinstance(event, _SETTINGS):
                 self._backend.send(event)  # then it is part of the first configuration

@@ -12,7 +12,7 @@ import contextvars
 import inspect
 import logging
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
@@ -143,10 +143,14 @@ class Inbox:
             return event
         return None
 
-    def take_all(self) -> Iterator[Any]:
+    def take_all(self) -> list[Any]:
         """Take everything that waits, without waiting."""
-        while (event := self.take()) is not None:
-            yield event
+        events = [*self._urgent, *self._normal]
+        self._urgent.clear()
+        self._normal.clear()
+        for backlog in self._backlogs.values():
+            backlog.waiting = 0
+        return events
 
     async def get(self, timeout: float | None = None) -> Any:
         """Wait for the next event.
