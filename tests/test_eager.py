@@ -5,7 +5,7 @@ import pytest
 
 from rtvoice import eager
 
-needs_eager_tasks = pytest.mark.skipif(not eager.START_AT_ONCE, reason="Python 3.12")
+needs_eager_tasks = pytest.mark.skipif(not eager.START_AT_ONCE, reason="before Python 3.12 a task begins a turn later")
 
 
 async def answer() -> int:

@@ -359,19 +359,19 @@ async def test_a_spare_byte_does_not_spoil_the_next_item() -> None:
 
 
 async def test_sound_need_not_wait_for_the_feeder(sound_is_handed_over: str) -> None:
-    async with playing(PositionedSpeaker()) as bench:
+    async with playing(device := PositionedSpeaker()) as bench:
         bench.begin("r1")
         await asyncio.sleep(0.01)
         bench.audio("r1", 100)
         bench.audio("r1", 100)
-        handed_over_ms = bench.device.position().accepted / MS  # type: ignore[attr-defined]
+        handed_over_ms = device.position().accepted / MS
         assert handed_over_ms == (200 if sound_is_handed_over == "at once" else 0)
         bench.audio_done("r1")
         bench.audio("r1", 100, "another item")  # it must not overtake
-        assert bench.device.position().accepted / MS == handed_over_ms  # type: ignore[attr-defined]
+        assert device.position().accepted / MS == handed_over_ms
         bench.done("r1")
         await asyncio.sleep(1)
-        assert bench.device.heard_pcm == bench.received["r1"]
+        assert device.heard_pcm == bench.received["r1"]
 
 
 class PacedSpeaker(PositionedSpeaker):

@@ -23,6 +23,10 @@ class Line:
         self.sent: list[bytes] = []
         self.limits: list[float | None] = []
 
+    @property
+    def can_send_now(self) -> bool:
+        return not self.seconds
+
     async def shows_life(self, limit_s: float | None) -> bool:
         self.limits.append(limit_s)
         if self.cut or not self.signs:

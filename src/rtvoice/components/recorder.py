@@ -81,6 +81,9 @@ class Recorder:
         self._tap_source = output if isinstance(output, SupportsTap) else None
         self._remove_tap: Callable[[], None] | None = None
         self._inbox = bus.open_inbox(*self.hears, in_order=True)
+        if self._tap_source is not None:  # it shows what is played, and what is cut
+            bus.ignore(self._inbox, AssistantAudioPlayedEvent)
+            bus.ignore(self._inbox, AssistantInterruptedEvent)
         self._started = False
         self._stopping = asyncio.Event()
         self._closed = asyncio.Event()
@@ -126,8 +129,6 @@ class Recorder:
             kind = type(event)
             if kind is UserAudioCapturedEvent:
                 captured.add(event.captured_at - len(event.pcm) / 48_000, event.pcm)
-            elif self._tap_source is not None:
-                pass  # it shows what is played
             elif kind is AssistantAudioPlayedEvent:
                 played.add(event.starts_at, event.pcm)
             elif event.cut_at is not None:

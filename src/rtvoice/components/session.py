@@ -524,7 +524,6 @@ class Session:
     async def _write_on(self, watch: ConnectionWatch) -> None:
         """Send what the others say; return when another connection has taken over."""
         backend, inbox, alarm = self._backend, self._inbox, _Alarm(self._inbox)
-        counts, connection = self._counts, watch.connection
         look = True  # microphone audio alone changes nothing that would have to be looked at
         try:
             while True:
@@ -537,12 +536,8 @@ class Session:
                     if type(event) is UserAudioCapturedEvent:
                         if look:
                             await self._flush(watch)  # in order: a commit ends the audio before it
-                        counts["frames_sent"] += 1
-                        frame = backend.append_audio(event.pcm)
-                        if connection.can_send_now:
-                            connection.send_now(frame)
-                        else:
-                            await watch.send(frame)
+                        self._counts["frames_sent"] += 1
+                        await watch.send(backend.append_audio(event.pcm))
                     elif event is _WAKE:
                         await asyncio.sleep(0)  # first hear what the others say to the same frames
                         look = True
@@ -570,10 +565,7 @@ class Session:
     async def _flush(self, watch: ConnectionWatch) -> None:
         for frame in self._backend.frames():
             self._counts["frames_sent"] += 1
-            if watch.connection.can_send_now:
-                watch.connection.send_now(frame)
-            else:
-                await watch.send(frame)
+            await watch.send(frame)
         self._publish(self._backend.facts())
         if self._backend.given_up is not None:
             watch.cut(self._backend.given_up)

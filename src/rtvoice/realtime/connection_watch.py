@@ -22,7 +22,6 @@ class ConnectionWatch:
         emit: Takes the facts.
 
     Attributes:
-        connection: The connection.
         verdict: Why it was cut, if it was.
     """
 
@@ -30,14 +29,14 @@ class ConnectionWatch:
         self, connection: Connection, limits: WatchdogPolicy, emit: Callable[[WatchdogFiredEvent], None]
     ) -> None:
         self.verdict: str | None = None
-        self.connection = connection
+        self._connection = connection
         self._limits = limits
         self._emit = emit
 
     def cut(self, reason: str) -> None:
         """Cut the connection, for whatever reason."""
         self.verdict = self.verdict or reason
-        self.connection.abort()
+        self._connection.abort()
 
     async def ping(self) -> None:
         """Ping the server until the connection is gone."""
@@ -46,10 +45,10 @@ class ConnectionWatch:
             while True:
                 await asyncio.sleep(PING_INTERVAL_S)
                 if limit_s is None:
-                    await self.connection.shows_life(None)
-                elif not await self.connection.shows_life(limit_s):
+                    await self._connection.shows_life(None)
+                elif not await self._connection.shows_life(limit_s):
                     self._emit(WatchdogFiredEvent(watchdog="ping", waited_s=limit_s, action="retry"))
-                    if not await self.connection.shows_life(limit_s):
+                    if not await self._connection.shows_life(limit_s):
                         self._emit(WatchdogFiredEvent(watchdog="ping", waited_s=2 * limit_s, action="reconnect"))
                         self.cut(f"The connection is dead: no sign of life for {2 * limit_s:.0f} s.")
 
@@ -60,8 +59,8 @@ class ConnectionWatch:
             ConnectionLost: It cannot be sent any more.
         """
         limit_s = self._limits.write_s
-        if limit_s is None:
-            await self.connection.send(frame)
+        if limit_s is None or self._connection.can_send_now:
+            await self._connection.send(frame)
             return
         loop = asyncio.get_running_loop()
         timers = [
@@ -69,7 +68,7 @@ class ConnectionWatch:
             loop.call_later(2 * limit_s, self._wait_no_more, 2 * limit_s),
         ]
         try:
-            await self.connection.send(frame)
+            await self._connection.send(frame)
         finally:
             for timer in timers:
                 timer.cancel()
